@@ -1,0 +1,1 @@
+"""What happens when a record arrives: thin agents, lanes, and the fast lane under them."""

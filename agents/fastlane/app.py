@@ -1,0 +1,116 @@
+"""The Faust app: its settings, its one agent, and how its parts know each other."""
+
+import os
+from socket import gethostname
+from typing import Any
+
+import faust
+
+from agents.fastlane.connections import Connections
+from agents.fastlane.consumer import FastTransport
+from agents.fastlane.failstop import fail_stop
+from agents.fastlane.lanes import Lane, Lanes, LaneWorld, OpenLane
+from agents.fastlane.micro_batches import MicroBatches
+from agents.fastlane.recovery import LaneTableManager
+from agents.fastlane.settings import SERVICE_LOG, FastLaneConfig
+from agents.fastlane.source import KafkaSource
+from agents.fastlane.table import LaneTable
+from agents.partitioner import partition_function
+
+
+class FastApp(faust.App):  # type: ignore[misc]
+    """A Faust app whose member topics are read as lanes.
+
+    Add agents, tables, timers, pages and commands as to any Faust app; other topics go through
+    Faust's own path, one record at a time.
+    """
+
+    logger = SERVICE_LOG
+
+    def __init__(self, config: FastLaneConfig, open_lane: OpenLane) -> None:
+        self.lane_config = config
+        self._open_lane = open_lane
+        super().__init__(
+            config.group,
+            broker=";".join(f"kafka://{address}" for address in config.brokers),
+            id_format="{id}",
+            autodiscover=False,
+            datadir=config.data_dir,
+            store="memory://",
+            ConsumerScheduler=MicroBatches,
+            Table=LaneTable,
+            TableManager=LaneTableManager,
+            topic_partitions=config.partitions,
+            topic_replication_factor=config.replication_factor,
+            topic_disable_leader=True,
+            table_standby_replicas=0,
+            recovery_consistency_check=False,
+            stream_recovery_delay=0.0,
+            stream_wait_empty=True,
+            # In chunks: what is queued here is lost time when a lane is revoked.
+            stream_buffer_maxsize=64,
+            broker_session_timeout=config.session_timeout,
+            broker_heartbeat_interval=config.heartbeat_interval,
+            broker_rebalance_timeout=config.rebalance_timeout,
+            broker_commit_interval=config.commit_interval,
+            consumer_auto_offset_reset="earliest",
+            producer_linger=0.0,
+            web_enabled=False,
+            worker_redirect_stdouts=False,
+        )
+        self.connections = Connections(config)
+        self.table = self.Table(
+            config.table,
+            partitions=config.partitions,
+            changelog=config.changelog,
+            partition_of=partition_function(config.partitioner),
+            extra_topic_configs=config.changelog_settings,
+        )
+        instance = f"{gethostname()}-{os.getpid()}"
+        self.lanes = Lanes(self.table, self.connections, self._new_lane, instance)
+
+    def _new_lane(self, number: int) -> Lane:
+        config, connections = self.lane_config, self.connections
+        return self._open_lane(
+            LaneWorld(
+                number=number,
+                rows=self.table.rows(number),
+                changelog=connections.changelog,
+                source=KafkaSource(self.consumer, connections.ends, config.topics),
+                outputs=connections.outputs,
+                on_failure=fail_stop,
+            )
+        )
+
+    def _new_transport(self) -> FastTransport:
+        return FastTransport(self.conf.broker_consumer, self)
+
+    def _crash(self, reason: BaseException) -> None:
+        # Faust would end in an orderly way, committing on the way out.
+        fail_stop(reason)
+
+
+def create_fast_app(config: FastLaneConfig, open_lane: OpenLane) -> FastApp:
+    """Return an app with the agent that feeds the lanes; nothing is connected yet."""
+    app = FastApp(config, open_lane)
+    source = app.topic(
+        *config.topics,
+        key_type=bytes,
+        value_type=bytes,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
+
+    @app.agent(source, name="lanes", concurrency=1)  # type: ignore[untyped-decorator]
+    async def feed_lanes(stream: Any) -> None:
+        # An exception that leaves an agent acknowledges what it was working on.
+        try:
+            async for event in stream.noack().events():
+                chunk = event.message
+                if app.consumer.is_current(chunk.key):
+                    app.lanes.feed(chunk.partition, chunk.topic, chunk.value)
+                event.ack()
+        except Exception as error:
+            fail_stop(error)
+
+    return app

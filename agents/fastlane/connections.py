@@ -1,0 +1,86 @@
+"""Every connection to the brokers that Faust does not make, opened and closed together."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+
+from aiokafka import TopicPartition
+
+from agents.fastlane.changelog import KafkaChangelog
+from agents.fastlane.ends import EndOffsets
+from agents.fastlane.outputs import OUTPUT_BATCH_BYTES, KafkaOutputs
+from agents.fastlane.producer import BatchProducer
+from agents.fastlane.settings import CHANGELOG_BATCH_BYTES, FastLaneConfig
+from agents.fastlane.topic_ids import describe_topics
+from agents.partitioner import partition_function
+from agents.ports import SourceTopic, StopWorker
+
+log = logging.getLogger(__name__)
+
+
+class Connections:
+    """The ports of all lanes, and what they share.
+
+    Changelog and outputs have a producer each: a producer has one request under way per broker,
+    and outputs of one lane need not wait for the changelog of another.
+    """
+
+    def __init__(self, config: FastLaneConfig) -> None:
+        self._config = config
+        brokers, group = config.brokers, config.group
+        self._rows = BatchProducer(brokers, f"{group}-changelog", CHANGELOG_BATCH_BYTES)
+        self._sends = BatchProducer(brokers, f"{group}-outputs", OUTPUT_BATCH_BYTES)
+        self.ends = EndOffsets(brokers, f"{group}-ends")
+        self.changelog = KafkaChangelog(config.changelog, self._rows, self.ends, brokers)
+        self.outputs = KafkaOutputs(self._sends, partition_function(config.partitioner))
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises ``StopWorker`` when the member topics do not fit, ``KafkaConnectionError`` or
+        ``ConnectionError`` when no broker answers.
+        """
+        await self._topic_ids()
+        await asyncio.gather(self._rows.start(), self._sends.start(), self.ends.start())
+
+    async def check_changelog(self) -> None:
+        """Raise ``StopWorker`` when the changelog has not one partition per lane."""
+        partitions = await self._rows.partitions(self._config.changelog)
+        if partitions != self._config.partitions:
+            raise StopWorker(
+                f"changelog {self._config.changelog} has {partitions} partitions, but the member "
+                f"topics have {self._config.partitions}: a partition count is for life"
+            )
+
+    async def stop(self) -> None:
+        """Send what is under way, briefly, and disconnect."""
+        await asyncio.gather(self._rows.stop(), self._sends.stop(), self.ends.stop())
+
+    async def source_topics(self, lanes: Iterable[int]) -> dict[int, dict[str, SourceTopic]]:
+        """Return per lane what the member topics are now and where its partitions of them end.
+
+        Raises as ``start`` does.
+        """
+        ids = await self._topic_ids()
+        tps = [TopicPartition(topic, lane) for lane in lanes for topic in ids]
+        ends = await self.ends.ask(tps)
+        found: dict[int, dict[str, SourceTopic]] = {lane: {} for lane in lanes}
+        for tp in tps:
+            found[tp.partition][tp.topic] = SourceTopic(ids[tp.topic], ends[tp])
+        return found
+
+    async def _topic_ids(self) -> Mapping[str, str]:
+        config = self._config
+        found = await describe_topics(config.brokers, config.topics)
+        wrong = [
+            f"{name} does not exist"
+            if name not in found
+            else f"{name} has {found[name].partitions} partitions"
+            for name in config.topics
+            if name not in found or found[name].partitions != config.partitions
+        ]
+        if wrong:
+            raise StopWorker(
+                f"every member topic needs {config.partitions} partitions, but {', '.join(wrong)}"
+            )
+        return {name: topic.id for name, topic in found.items()}

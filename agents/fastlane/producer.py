@@ -1,0 +1,88 @@
+"""An idempotent aiokafka producer that sends whole record batches of our own making."""
+
+import asyncio
+from collections.abc import Iterable
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import RecordMetadata
+
+PRODUCE_TIMEOUT_MS = 30_000
+"""How long one request may take. A batch is sent again for as long as it takes, with the same
+sequence number, so that an outage of the broker loses and repeats nothing; only a partition that
+has no leader for this long, once the broker is back, fails its batch."""
+
+CLOSE_SECONDS = 1.0
+
+
+class BatchProducer:
+    """Sends record batches and waits for all replicas."""
+
+    def __init__(self, brokers: list[str], client_id: str, batch_bytes: int) -> None:
+        self._brokers = brokers
+        self._client_id = client_id
+        self._batch_bytes = batch_bytes
+        self._producer: AIOKafkaProducer | None = None
+        self._known: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Connect; raises ``KafkaConnectionError`` when no broker answers."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._brokers,
+            client_id=self._client_id,
+            acks="all",
+            enable_idempotence=True,
+            # A batch is complete when it is handed over: waiting would only delay it.
+            linger_ms=0,
+            max_batch_size=self._batch_bytes,
+            max_request_size=self._batch_bytes,
+            request_timeout_ms=PRODUCE_TIMEOUT_MS,
+        )
+        await producer.start()
+        self._producer = producer
+
+    async def stop(self) -> None:
+        """Send what is under way, briefly, and disconnect."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                await asyncio.wait_for(producer.stop(), CLOSE_SECONDS)
+            except TimeoutError:
+                await producer.client.close()
+
+    async def partitions(self, topic: str) -> int:
+        """Return the partition count of a topic; raises ``KafkaError`` if it does not exist.
+
+        Also what makes ``send`` work at all: aiokafka never asks for the metadata of a topic
+        that only ``send_batch`` mentions, and waits for it for ever.
+        """
+        if topic not in self._known:
+            self._known[topic] = len(await self._connected.partitions_for(topic))
+        return self._known[topic]
+
+    def new_batch(self) -> BatchBuilder:
+        """Return an empty batch; its ``append`` returns None for what does not fit any more."""
+        return self._connected.create_batch()
+
+    async def send(
+        self, batches: Iterable[tuple[str, int, BatchBuilder]]
+    ) -> list[RecordMetadata | None]:
+        """Append each batch to its topic and partition, in the order given for each partition.
+
+        Returns once every one is acknowledged by all replicas; raises ``KafkaError`` if one was
+        refused or its fate is unknown.
+        """
+        acknowledgements = []
+        for topic, partition, batch in batches:
+            # A closed batch takes no records of others.
+            batch.close()
+            acknowledgements.append(
+                await self._connected.send_batch(batch, topic, partition=partition)
+            )
+        return list(await asyncio.gather(*acknowledgements))
+
+    @property
+    def _connected(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            raise ConnectionError("the producer is not connected")
+        return self._producer

@@ -1,0 +1,65 @@
+"""What a fast lane app is told: addresses, names, and the few numbers that matter."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agents.partitioner import Partitioner
+
+SERVICE_LOG = logging.getLogger("faust.fastlane")
+"""Where our subclasses of Faust's services narrate their starting and stopping: with Faust's."""
+
+CHANGELOG_BATCH_BYTES = 16 * 1024 * 1024
+"""The largest record batch, hence the largest group: about 40,000 rows of 400 bytes. Far below
+the 100 MiB that a broker accepts as one request, and 16 such batches still fit in its heap."""
+
+CHANGELOG_SETTINGS: Mapping[str, str] = {
+    # Without small segments recovery reads an hour of updates of busy members: only closed
+    # segments are compacted.
+    "segment.bytes": str(32 * 1024 * 1024),
+    "segment.ms": str(10 * 60 * 1000),
+    "min.cleanable.dirty.ratio": "0.2",
+    # How long a zombie's row stays visible to the owner that must notice it.
+    "min.compaction.lag.ms": str(5 * 60 * 1000),
+    "max.message.bytes": str(CHANGELOG_BATCH_BYTES + 1024),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FastLaneConfig:
+    """Everything that a fast lane app needs to know; times are seconds unless named otherwise.
+
+    ``topics`` are the member topics in the order that ties of time are broken. ``partitions`` is
+    the partition count of each of them and of the changelog: the number of lanes.
+    """
+
+    broker: str
+    group: str
+    topics: tuple[str, ...]
+    partitions: int
+    changelog: str
+    data_dir: Path
+    table: str = "members"
+    partitioner: Partitioner = "murmur2"
+    changelog_settings: Mapping[str, str] = field(default_factory=lambda: CHANGELOG_SETTINGS)
+    replication_factor: int = 1
+    commit_interval: float = 1.0
+    # A killed worker's lanes stand still this long; a pause of the process (or of its disk) that
+    # is longer costs a rebalance. Brokers refuse less than 6 s by default.
+    session_timeout: float = 6.0
+    heartbeat_interval: float = 1.0
+    # How long the others wait for a worker that does not answer when lanes are dealt out anew.
+    rebalance_timeout: float = 20.0
+    # How long the last commit may take when lanes are revoked or stopped.
+    last_commit_timeout: float = 1.0
+    # A long poll under way excludes partitions whose records were still being consumed when it
+    # began: they wait for it to end. At 100 ms an idle worker sends ten small requests a second.
+    fetch_wait_ms: int = 100
+    # Records per poll: 5,000 take some 15 ms to unpack, during which the GIL is held.
+    max_poll_records: int = 5000
+
+    @property
+    def brokers(self) -> list[str]:
+        """Return the bootstrap addresses."""
+        return [address.strip() for address in self.broker.split(",")]

@@ -1,0 +1,557 @@
+"""A lane: one partition of every member topic, and its deadlines, folded in order of time.
+
+One loop does everything, a slice at a time: take records and fire deadlines in the merge's order,
+close the group when the one before it is out, ask for ends when something waits for them, sleep
+until something happens. Three kinds of work run beside it, one of each at a time: writing a group
+(changelog, then outputs, then ``done``), asking for ends, and nothing else.
+
+A member's deadlines are fired by its own records too (``Fold.apply`` advances first), so what the
+merge's order between members decides is never what comes out, only when.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from agents.deadlines import DeadlineIndex
+from agents.fold import EventT, Fold, Refused, StateT
+from agents.group import Collecting, Group
+from agents.merge import NEVER, Lead, Merge, Wait
+from agents.ports import (
+    ChangelogPort,
+    Clock,
+    Output,
+    OutputPort,
+    SourcePort,
+    SourceRecord,
+    SourceTopic,
+    Timer,
+)
+from agents.recovery import Recovered, check_topics
+from agents.safe_time import SafeTime
+from agents.stats import LaneStats
+from agents.wal import Wal
+
+log = logging.getLogger(__name__)
+
+SLICE_RECORDS = 256
+"""Records taken before other lanes and the network get their turn: some 5 ms of a full engine."""
+
+SLICE_DEADLINES = 500
+"""Deadlines fired in a turn, so that a million due at once do not stop the events."""
+
+GROUP_MS = 50
+"""How long a group collects while records wait to be taken. A write costs 1-2 ms of CPU whatever
+its size: 50 ms make that a few per cent. With nothing waiting a group closes at once."""
+
+ASK_AGAIN_MS = 100
+"""How old an answer for the ends is when it is asked for again because what it promised does not
+arrive: the last offsets of a topic may have turned out to hold no records."""
+
+STUCK_MS = 10_000
+"""Waiting this long for records that the broker holds is an alarm: a fetch takes milliseconds."""
+
+IDLE_CHECK_MS = 60_000
+"""How often a lane that writes nothing looks whether a zombie has: well below the changelog's
+compaction lag, before which the zombie's record cannot displace ours."""
+
+RECOVERY_SLICE = 10_000
+"""Rows whose deadline is looked up before others get their turn: some 10 ms."""
+
+RETRY_MS = 1_000
+"""First pause before a deadline that the fold failed on is tried again; doubled each time."""
+
+LONGEST_RETRY_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class LaneLimits:
+    """How much a lane may hold."""
+
+    queue_records: int = 10_000
+    """Per topic; beyond, its fetching pauses until half of it is taken."""
+    queue_bytes: int = 16 * 1024 * 1024
+    """The same by size of values."""
+    group_bytes: int = 4 * 1024 * 1024
+    """Size of a record batch in the changelog; the topic must allow more, for a single member may
+    be larger than what is left."""
+    drain_ms: int = 2_500
+    """How long a stop waits for what is in flight."""
+
+
+class Lane(Generic[StateT, EventT]):
+    """Folds one lane from its start to its stop; a lane assigned again is a new object.
+
+    ``rows`` is the lane's table, recovered before ``start`` and written by nobody else. A failure
+    after the start, of whatever kind, is reported once through ``on_failure``; nothing is sent,
+    written or declared done after it. ``on_lateness`` hears, for each deadline fired on a live
+    clock, by how many milliseconds it was late.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        fold: Fold[StateT, EventT],
+        rows: MutableMapping[bytes, bytes],
+        *,
+        changelog: ChangelogPort,
+        source: SourcePort,
+        outputs: OutputPort,
+        clock: Clock,
+        on_failure: Callable[[BaseException], None],
+        on_lateness: Callable[[int], None] | None = None,
+        limits: LaneLimits | None = None,
+    ) -> None:
+        self.number = number
+        self.stats = LaneStats()
+        self._fold = fold
+        self._rows = rows
+        self._changelog = changelog
+        self._source = source
+        self._outputs = outputs
+        self._clock = clock
+        self._on_failure = on_failure
+        self._on_lateness = on_lateness
+        self._limits = limits or LaneLimits()
+
+        self._merge: Merge[EventT] = Merge(fold.topics, fold.decode, self._refuse)
+        self._index = DeadlineIndex(self._due_of)
+        self._collecting = Collecting(fold, rows, self._index.arm)
+        self._lead: Lead[EventT] | None = None
+        self._failing: dict[bytes, tuple[int, int]] = {}
+
+        self._until = clock.until
+        self._safe = SafeTime()
+        self._first_ends: dict[str, int] | None = None
+        self._read_first = False
+        self._answered_at = 0
+
+        self._wal: Wal | None = None
+        self._closed: deque[Group] = deque()
+        self._reported = dict.fromkeys(fold.topics, 0)
+        self._pending_since: int | None = None
+        self._written_at = 0
+
+        self._wake = asyncio.Event()
+        self._timers: list[Timer] = []
+        self._stopping = False
+        self._failure: BaseException | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._loop: asyncio.Task[None] | None = None
+
+    # -- life
+
+    async def start(
+        self, epoch: int, recovered: Recovered, topics: Mapping[str, SourceTopic]
+    ) -> None:
+        """Finish the recovery and begin: nothing is taken before the last outbox is out again.
+
+        ``epoch`` is the offset of the own fence, ``recovered`` what was read below it, ``topics``
+        the member topics as they are now. Raises ``StopWorker`` when the lane cannot go on from
+        here, and whatever the ports raise.
+        """
+        check_topics(recovered, topics)
+        self._wal = Wal(
+            self._changelog, self.number, epoch, recovered, self._rows, self._limits.group_bytes
+        )
+        await self._wal.reopen({name: topic.id for name, topic in topics.items()})
+        for place, (key, body) in enumerate(self._rows.items()):
+            due = self._fold.due(body)
+            if due is not None:
+                self._index.arm(key, due)
+            if place % RECOVERY_SLICE == RECOVERY_SLICE - 1:
+                await asyncio.sleep(0)
+        again = list(recovered.outbox.outputs)
+        for key in recovered.group:
+            again += self._fold.project(key, self._rows.get(key))
+        if again:
+            await self._outputs.send(again)
+        self.stats.recovered = recovered.rows
+        self.stats.resent = len(again)
+        self._written_at = self._clock.elapsed()
+        if not self._stopping:
+            self._loop = asyncio.create_task(self._run(), name=f"lane-{self.number}")
+
+    def feed(self, topic: str, records: Sequence[SourceRecord]) -> None:
+        """Queue records of a topic, in order of offsets; what was fed before is left out.
+
+        Raises ``StopWorker`` for records from before the first ones ever fed.
+        """
+        queue = self._merge.by_name[topic]
+        queue.feed(records)
+        limits = self._limits
+        if not queue.paused and (
+            len(queue) > limits.queue_records or queue.queued_bytes > limits.queue_bytes
+        ):
+            queue.paused = True
+            self._source.pause(self.number, topic)
+        self._wake.set()
+
+    async def stop(self, drain: bool = True) -> None:
+        """Take nothing more; with ``drain``, write, send and declare done what has been folded.
+
+        Draining takes no longer than its limit; what is cut off then is read again by the next
+        owner. Without it everything in flight is dropped at once.
+        """
+        self._stopping = True
+        if self._loop is None:
+            return
+        self._wake.set()
+        if not drain:
+            self._loop.cancel()
+        limit = self._clock.call_later(self._limits.drain_ms, self._loop.cancel)
+        try:
+            await asyncio.wait([self._loop])
+        finally:
+            limit.cancel()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                self._wake.clear()
+                if self._failure is not None:
+                    raise self._failure
+                more = self._turn()
+                if self._stopping and self._idle():
+                    return
+                if more:
+                    await asyncio.sleep(0)
+                else:
+                    self._set_timers()
+                    await self._wake.wait()
+                    self._cancel_timers()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._stopping = True
+            await self._end_tasks()
+            self._on_failure(error)
+        finally:
+            await self._end_tasks()
+
+    def _turn(self) -> bool:
+        """Do a slice of everything; return whether there is more to be done at once."""
+        more = False
+        if not self._stopping:
+            if self._until is None:
+                self._safe.settle(self._merge.fed_to)
+            more = self._fold_slice()
+            self._resume()
+            self._ask_for_ends()
+        self._write_group(more)
+        self._tell_stats()
+        return more
+
+    def _idle(self) -> bool:
+        return self._writing is None and not self._closed and self._pending_since is None
+
+    # -- taking and firing
+
+    def _fold_slice(self) -> bool:
+        now = self._clock.now()
+        records = SLICE_RECORDS
+        deadlines = SLICE_DEADLINES
+        while self._collecting.size < self._limits.group_bytes:
+            self._lead = lead = self._merge.lead()
+            taking = lead is not None and lead.wait is Wait.NOTHING
+            upto = self._fire_upto(lead, taking)
+            floor = self._index.floor()
+            overdue = floor is not None and floor <= upto
+            if overdue and deadlines > 0:
+                deadlines = self._fire(upto, deadlines, now)
+                continue
+            # On a live clock records go by while more deadlines are due than a turn may fire; in
+            # stream time nobody waits, and the exact order is worth more.
+            if not taking or records == 0 or (overdue and self._until is not None):
+                return taking or overdue
+            assert lead is not None
+            records -= self._take(lead, records, -1 if overdue else NEVER, now)
+        return self._writing is None
+
+    def _fire_upto(self, lead: Lead[EventT] | None, taking: bool) -> int:
+        """Return the instant up to which deadlines come before anything else."""
+        if self._until is None:
+            return self._safe.safe if lead is None else min(lead.queue.at, self._safe.safe)
+        if not self._read_first and self._first_ends is not None:
+            self._read_first = self._merge.taken_to(self._first_ends)
+        passed = self._until if self._read_first else -1
+        return max(passed, lead.queue.at) if taking and lead is not None else passed
+
+    def _take(self, lead: Lead[EventT], most: int, watch: int, now: int | None) -> int:
+        """Take records of the leading topic while it leads; return how many.
+
+        Stops early at a deadline that is due at or before ``watch`` and comes first.
+        """
+        queue, last_at, below, _ = lead
+        if self._until is None:
+            watch = min(watch, self._safe.safe)
+        elif not self._read_first and self._first_ends is not None:
+            # Time moves on to ``until`` before the first record that came after the start.
+            first_end = self._first_ends[queue.name]
+            if queue.taken < first_end:
+                below = min(below, first_end)
+        index, collecting, order = self._index, self._collecting, queue.order
+        limit = self._limits.group_bytes
+        taken = 0
+        while True:
+            record, decoded = queue.record, queue.decoded
+            assert record is not None
+            assert decoded is not None
+            folded = collecting.apply(order, decoded, record, now)
+            if folded is not True:
+                self._note_unfolded(record, folded)
+            queue.taken = record.offset + 1
+            taken += 1
+            if not queue.load() or taken == most or collecting.size >= limit:
+                break
+            at = queue.at
+            if at > last_at or queue.record.offset >= below:  # type: ignore[union-attr]
+                break
+            floor = index.floor()
+            if floor is not None and floor <= at and floor <= watch:
+                break
+        self._pending()
+        self.stats.records += taken
+        return taken
+
+    def _note_unfolded(self, record: SourceRecord, folded: Exception | bool) -> None:
+        if not isinstance(folded, Exception):
+            self.stats.skipped += 1
+            return
+        self.stats.crashed += 1
+        log.error(
+            "a record could not be folded and is a dead letter: %s[%d] offset %d",
+            record.topic,
+            record.partition,
+            record.offset,
+            exc_info=folded,
+        )
+
+    def _refuse(self, refused: Refused) -> None:
+        self.stats.records += 1
+        self.stats.refused += 1
+        self._collecting.loose.extend(refused.outputs)
+        self._pending()
+
+    def _fire(self, upto: int, most: int, now: int | None) -> int:
+        """Fire deadlines in order up to an instant; return how many more there may be."""
+        while most > 0 and self._collecting.size < self._limits.group_bytes:
+            popped = self._index.pop(upto)
+            if popped is None:
+                # A large page of the index is opened a piece at a time, at most one per turn.
+                floor = self._index.floor()
+                return 0 if floor is not None and floor <= upto else most
+            due, key = popped
+            most -= 1
+            self._pending()
+            error = self._collecting.advance(key, due, now)
+            if error is not None:
+                self._try_later(key, due if now is None else max(now, due), error)
+                continue
+            self._failing.pop(key, None)
+            self.stats.fired += 1
+            if now is not None and self._on_lateness is not None:
+                self._on_lateness(now - due)
+        return most
+
+    def _try_later(self, key: bytes, at: int, error: Exception) -> None:
+        failures = self._failing.get(key, (0, 0))[1] + 1
+        again = at + min(RETRY_MS << min(failures - 1, 30), LONGEST_RETRY_MS)
+        self._failing[key] = (again, failures)
+        self._index.arm(key, again)
+        self.stats.stumbled += 1
+        log.error("a deadline could not be fired (attempt %d)", failures, exc_info=error)
+
+    def _due_of(self, key: bytes) -> int | None:
+        due = self._collecting.next_due(key)
+        if self._failing and key in self._failing:
+            if due is None:
+                del self._failing[key]
+            else:
+                due = max(due, self._failing[key][0])
+        return due
+
+    def _resume(self) -> None:
+        limits = self._limits
+        for queue in self._merge.queues:
+            if (
+                queue.paused
+                and len(queue) <= limits.queue_records // 2
+                and queue.queued_bytes <= limits.queue_bytes // 2
+            ):
+                queue.paused = False
+                self._source.resume(self.number, queue.name)
+
+    # -- asking
+
+    def _ask_for_ends(self) -> None:
+        if self._asking is None and self._ends_wanted():
+            self._asking = self._spawn(self._ask())
+
+    def _ends_wanted(self) -> bool:
+        old = self._clock.elapsed() - self._answered_at >= ASK_AGAIN_MS
+        if self._until is not None and not self._read_first and (self._first_ends is None or old):
+            return True
+        if self._lead is not None and self._lead.wait is not Wait.NOTHING:
+            return old or self._lead.wait is Wait.ENDS
+        now = self._clock.now()
+        if now is None:
+            return False
+        due = self._due_by(now)
+        if due is None or due <= self._safe.safe or self._held():
+            return False
+        return old or not self._safe.asked_since(due)
+
+    def _due_by(self, now: int) -> int | None:
+        """Return the next due instant if it has come."""
+        self._index.refine(now)
+        floor = self._index.floor()
+        return None if floor is None or floor > now else floor
+
+    def _held(self) -> bool:
+        return self._clock.elapsed() < self._safe.held_until
+
+    async def _ask(self) -> None:
+        instant = self._clock.now()
+        asked = self._clock.elapsed()
+        ends = await self._source.ends(self.number)
+        self.stats.questions += 1
+        self._answered_at = self._clock.elapsed()
+        self._merge.told_ends(ends)
+        if instant is not None:
+            self._safe.answered(instant, asked, self._answered_at, ends)
+        elif self._first_ends is None:
+            self._first_ends = dict(ends)
+        else:
+            first = self._first_ends
+            self._first_ends = {name: min(end, ends[name]) for name, end in first.items()}
+
+    # -- writing
+
+    def _pending(self) -> None:
+        if self._pending_since is None:
+            self._pending_since = self._clock.elapsed()
+
+    def _write_group(self, more: bool) -> None:
+        if self._writing is not None:
+            return
+        elapsed = self._clock.elapsed()
+        if not self._closed and self._pending_since is not None:
+            full = self._collecting.size >= self._limits.group_bytes
+            if not more or full or elapsed - self._pending_since >= GROUP_MS:
+                self._close_group()
+        if self._closed:
+            group = self._closed.popleft()
+            unwritten = frozenset(key for later in self._closed for key in later.rows)
+            self._writing = self._spawn(self._write(group, unwritten))
+        elif elapsed - self._written_at >= IDLE_CHECK_MS and not self._stopping:
+            self._writing = self._spawn(self._check())
+
+    def _close_group(self) -> None:
+        self._pending_since = None
+        groups = self._collecting.close(self._limits.group_bytes)
+        for queue in self._merge.queues:
+            if queue.taken > self._reported[queue.name]:
+                self._reported[queue.name] = groups[-1].done[queue.name] = queue.taken
+        self._closed.extend(groups)
+
+    async def _write(self, group: Group, unwritten: frozenset[bytes]) -> None:
+        assert self._wal is not None
+        outputs: list[Output] = group.outputs
+        if group.rows:
+            await self._wal.write(group, unwritten)
+            self._written_at = self._clock.elapsed()
+            outputs = outputs + [
+                output
+                for key, body in group.rows.items()
+                for output in self._fold.project(key, body)
+            ]
+            self.stats.groups += 1
+            self.stats.rows += len(group.rows)
+            self.stats.group_bytes += group.size
+        outputs = outputs + group.loose
+        if outputs:
+            await self._outputs.send(outputs)
+            self.stats.outputs += len(outputs)
+        for topic, offset in group.done.items():
+            self._source.done(self.number, topic, offset)
+
+    async def _check(self) -> None:
+        assert self._wal is not None
+        self._written_at = self._clock.elapsed()
+        await self._wal.check()
+
+    # -- waiting
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task is self._writing:
+            self._writing = None
+        else:
+            self._asking = None
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = self._failure or task.exception()
+        self._wake.set()
+
+    def _set_timers(self) -> None:
+        if self._stopping:
+            return
+        clock, elapsed = self._clock, self._clock.elapsed()
+        wakes = []
+        if self._writing is None:
+            wakes.append(self._written_at + IDLE_CHECK_MS)
+        if self._held():
+            wakes.append(self._safe.held_until)
+        elif self._asking is None and self._waits_for_records():
+            wakes.append(self._answered_at + ASK_AGAIN_MS)
+        if wakes:
+            self._timers.append(clock.call_later(max(min(wakes) - elapsed, 1), self._wake.set))
+        floor, now = self._index.floor(), clock.now()
+        if now is not None and floor is not None and floor > now:
+            self._timers.append(clock.call_at(floor, self._wake.set))
+
+    def _waits_for_records(self) -> bool:
+        """Return whether ends are known that the lane has yet to be fed up to."""
+        if self._until is not None and not self._read_first:
+            return True
+        if self._lead is not None and self._lead.wait is Wait.RECORDS:
+            return True
+        now, floor = self._clock.now(), self._index.floor()
+        return now is not None and floor is not None and self._safe.safe < floor <= now
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    async def _end_tasks(self) -> None:
+        self._cancel_timers()
+        tasks = [task for task in (self._writing, self._asking) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _tell_stats(self) -> None:
+        stats, elapsed = self.stats, self._clock.elapsed()
+        stats.queued = {queue.name: len(queue) for queue in self._merge.queues}
+        stats.armed = len(self._index)
+        stats.next_due = self._index.floor()
+        stats.safe_time = self._safe.safe
+        stats.held = self._held()
+        stats.repaired = self._wal.repaired if self._wal is not None else 0
+        if self._lead is None or self._lead.wait is not Wait.RECORDS:
+            stats.waiting_since = None
+        elif stats.waiting_since is None:
+            stats.waiting_since = elapsed
+        stats.stuck = (
+            stats.waiting_since is not None and elapsed - stats.waiting_since >= STUCK_MS
+        )

@@ -1,0 +1,306 @@
+"""The members: what a lane does with the records of the member topics.
+
+Bytes become a typed event at the edge, the core folds it, and what follows becomes records for
+the output topics. Keys of rows are one byte that tells whose id it is (``m`` member, ``a``
+anonymous) and the id itself.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import msgspec
+
+from agents.dead_letters import dead_letter
+from agents.fold import Decoded, Refused
+from agents.partitioner import PartitionOf
+from agents.ports import Output, SourceRecord
+from models import engine
+from models.decoding import RANK_OF, InvalidEvent, Received, receive, salvage_opt_out
+from models.engine import Context, Outcome
+from models.events import MEMBER_TOPICS, Event, Unsubscribed
+from models.member import Member, decode, due_of, encode
+from models.projection import project
+from models.rulebook import RuleBook
+from models.stages import NEVER
+from models.times import MINUTE, parse_instant
+from models.triggers import Decision, Trigger
+
+MEMBER = b"m"
+ANONYMOUS = b"a"
+
+# Placing a key costs a few microseconds in Python; members come again, so it is remembered.
+REMEMBERED_KEYS = 200_000
+
+
+class WrongDeployment(Exception):
+    """More than half of many records are bad: the data is right and this program is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTopics:
+    """Where what follows is sent."""
+
+    triggers: str = "triggers"
+    decisions: str = "decisions"
+    member_updates: str = "member-updates"
+    dead_letters: str = "dead-letters"
+
+
+@dataclass(slots=True)
+class MemberStats:
+    """Counters of one worker since it started; read by the metrics."""
+
+    events: dict[str, int] = field(default_factory=dict)
+    triggers: dict[str, int] = field(default_factory=dict)
+    cancelled: dict[str, int] = field(default_factory=dict)
+    verdicts: dict[tuple[str, str], int] = field(default_factory=dict)
+    transitions: dict[tuple[str, str], int] = field(default_factory=dict)
+    duplicates: int = 0
+    late: int = 0
+    ahead: int = 0
+    dead_letters: dict[str, int] = field(default_factory=dict)
+    opt_outs_salvaged: int = 0
+    crashed: int = 0
+    state_bytes: int = 0
+    rows_saved: int = 0
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
+
+
+class Salvaged(msgspec.Struct, frozen=True):
+    """A malformed opt-out: what it must at least do, and its dead letter."""
+
+    received: Received
+    letter: Output
+
+
+MemberEvent: TypeAlias = Received | Salvaged
+
+
+class BadShare:
+    """Watches the share of bad records; old ones count less and less.
+
+    Raises ``WrongDeployment`` when more than ``limit`` of at least ``least`` records are bad.
+    """
+
+    def __init__(self, limit: float = 0.5, least: int = 10_000) -> None:
+        self._limit = limit
+        self._least = least
+        self._seen = 0
+        self._bad = 0
+
+    def good(self) -> None:
+        """Count a good record."""
+        self._seen += 1
+
+    def bad(self) -> None:
+        """Count a bad record; raise when there are too many."""
+        self._seen += 1
+        self._bad += 1
+        if self._seen >= self._least and self._bad > self._limit * self._seen:
+            raise WrongDeployment(
+                f"{self._bad} of the last {self._seen} records were not events of their topics: "
+                "look into the dead letters, and check topics, producers and this version"
+            )
+        if self._seen >= 2 * self._least:
+            self._seen //= 2
+            self._bad //= 2
+
+
+class MemberFold:
+    """A lane's fold over members (``agents.fold.Fold``)."""
+
+    def __init__(
+        self,
+        book: RuleBook,
+        topics: OutputTopics,
+        partition_of: PartitionOf,
+        partitions: int,
+        source: str,
+        bad_share: BadShare,
+        stats: MemberStats,
+        topic_prefix: str = "",
+        on_raised: Callable[[int, int, int | None], None] | None = None,
+    ) -> None:
+        """Make the fold.
+
+        ``source`` is the CloudEvents source of triggers. ``on_raised`` is told (arrived, due, now)
+        of each trigger, in epoch milliseconds: the completing record's timestamp (0: a deadline).
+        """
+        self.topics: Sequence[str] = tuple(topic_prefix + topic for topic in MEMBER_TOPICS)
+        self._names = {topic_prefix + topic: topic for topic in MEMBER_TOPICS}
+        self._book = book
+        self._out = topics
+        self._partition_of = partition_of
+        self._partitions = partitions
+        self._source = source.encode()
+        self._bad_share = bad_share
+        self._stats = stats
+        self._on_raised = on_raised
+        self._placed: dict[bytes, int] = {}
+        self._encode = msgspec.json.Encoder().encode
+
+    # --- the edge ---
+
+    def decode(self, record: SourceRecord) -> Decoded[MemberEvent] | Refused:
+        """Return the record's event, or its dead letter.
+
+        Raises ``WrongDeployment`` when most records are bad.
+        """
+        topic = self._names[record.topic]
+        key = record.key
+        try:
+            received = receive(
+                topic, record.value, key, record.partition, record.offset, record.timestamp
+            )
+            assert key is not None
+            if self._place(key) != record.partition:
+                raise InvalidEvent(
+                    "partition",
+                    f"the key belongs to partition {self._place(key)}: "
+                    "the producer uses another partitioner or partition count",
+                )
+        except InvalidEvent as error:
+            return self._refuse(record, error)
+        self._bad_share.good()
+        _count(self._stats.events, received.type)
+        if received.ahead > 5 * MINUTE:
+            self._stats.ahead += 1
+        kind = ANONYMOUS if received.event.member_id is None else MEMBER
+        return Decoded(kind + key, received.at, received)
+
+    def _place(self, key: bytes) -> int:
+        placed = self._placed.get(key)
+        if placed is None:
+            if len(self._placed) >= REMEMBERED_KEYS:
+                self._placed.clear()
+            placed = self._placed[key] = self._partition_of(key, self._partitions)
+        return placed
+
+    def _refuse(self, record: SourceRecord, error: InvalidEvent) -> Decoded[MemberEvent] | Refused:
+        self._bad_share.bad()
+        _count(self._stats.dead_letters, error.path if error.path in ("key", "partition") else "$")
+        letter = dead_letter(self._out.dead_letters, record, error.path, error.reason)
+        opt_out = salvage_opt_out(record.value, record.key, record.timestamp)
+        if opt_out is None:
+            return Refused((letter,))
+        self._stats.opt_outs_salvaged += 1
+        assert opt_out.member_id is not None
+        key = opt_out.member_id.encode(errors="replace")
+        if self._place(key) != record.partition:
+            # The member lives in another lane: tell that lane by an event of its own.
+            return Refused((letter, self._forward(key, opt_out)))
+        at = max(record.timestamp, 0)
+        rank = RANK_OF[self._names[record.topic]]
+        received = Received(opt_out, at, rank, record.partition, record.offset, record.value or b"")
+        return Decoded(MEMBER + key, at, Salvaged(received, letter))
+
+    def _forward(self, key: bytes, opt_out: Event) -> Output:
+        index = MEMBER_TOPICS.index("engagement" if isinstance(opt_out, Unsubscribed) else "member")
+        return Output(self.topics[index], key, self._encode(opt_out))
+
+    # --- rows ---
+
+    def load(self, key: bytes, body: bytes | None) -> Member:
+        """Return the member of a row, or a new one."""
+        identity, anonymous = key[1:].decode(), key[:1] == ANONYMOUS
+        return Member(identity, anonymous) if body is None else decode(body, identity, anonymous)
+
+    def save(self, state: Member) -> bytes | None:
+        """Return the member's row; None when an erased member's last trace may go."""
+        if engine.is_gone(state):
+            return None
+        engine.settle(state, self._book)
+        row = encode(state, engine.next_due(state, self._book))
+        self._stats.rows_saved += 1
+        self._stats.state_bytes += len(row)
+        return row
+
+    def due(self, body: bytes) -> int | None:
+        """Return the earliest deadline of a row, from its header."""
+        return due_of(body)
+
+    def next_due(self, state: Member) -> int | None:
+        """Return the earliest deadline of a member."""
+        due = engine.next_due(state, self._book)
+        return None if due >= NEVER else due
+
+    def applied(self, state: Member, topic: int) -> int:
+        """Return the last offset of a topic that was folded into the member."""
+        return state.applied[topic]
+
+    # --- folding ---
+
+    def apply(
+        self, state: Member, decoded: Decoded[MemberEvent], record: SourceRecord, now: int | None
+    ) -> Sequence[Output]:
+        """Fold one event into the member; return what is to be sent."""
+        event = decoded.event
+        before: list[Output] = []
+        if isinstance(event, Salvaged):
+            before.append(event.letter)
+            event = event.received
+        outcome = engine.handle(state, event, Context(self._book, now))
+        if outcome.duplicate:
+            self._stats.duplicates += 1
+        if outcome.late:
+            self._stats.late += 1
+        outputs = self._outputs(outcome, record.timestamp, now)
+        return [*before, *outputs] if before else outputs
+
+    def advance(self, state: Member, to: int, now: int | None) -> Sequence[Output]:
+        """Fire the member's deadlines up to ``to``; return what is to be sent."""
+        return self._outputs(engine.advance(state, to, Context(self._book, now)), 0, now)
+
+    def crashed(self, what: SourceRecord | bytes, error: Exception) -> Sequence[Output]:
+        """Return the dead letter of a record that the engine failed on: a defect of ours."""
+        self._stats.crashed += 1
+        if isinstance(what, bytes):
+            return ()
+        reason = f"the engine failed on it: {type(error).__name__}"
+        return (dead_letter(self._out.dead_letters, what, "$", reason),)
+
+    def project(self, key: bytes, body: bytes | None) -> Sequence[Output]:
+        """Return the member update of a saved row."""
+        to = key[1:] if key[:1] == MEMBER else b"anonymous/" + key[1:]
+        if body is None:
+            return (Output(self._out.member_updates, to, None),)
+        update = project(self.load(key, body), due_of(body))
+        return (Output(self._out.member_updates, to, self._encode(update)),)
+
+    def _outputs(self, outcome: Outcome, arrived: int, now: int | None) -> list[Output]:
+        if not outcome.triggers and not outcome.decisions:
+            return []
+        stats, key = self._stats, outcome.member.id.encode()
+        outputs = []
+        for message in outcome.triggers:
+            if isinstance(message, Trigger):
+                _count(stats.triggers, message.rule)
+                if self._on_raised is not None:
+                    self._on_raised(arrived, parse_instant(message.due_at), now)
+                identity, kind, at = message.trigger_id, b"trigger", message.due_at
+            else:
+                _count(stats.cancelled, message.rule)
+                identity, kind = f"{message.trigger_id}/cancelled", b"trigger_cancelled"
+                at = message.cancelled_at
+            headers = (
+                ("ce_specversion", b"1.0"),
+                ("ce_id", identity.encode()),
+                ("ce_type", b"member-lifecycle." + kind),
+                ("ce_source", self._source),
+                ("ce_time", at.encode()),
+                ("content-type", b"application/json"),
+            )
+            outputs.append(Output(self._out.triggers, key, self._encode(message), headers))
+        for decision in outcome.decisions:
+            if isinstance(decision, Decision):
+                verdict = (decision.rule, decision.verdict)
+                stats.verdicts[verdict] = stats.verdicts.get(verdict, 0) + 1
+            else:
+                move = (decision.before, decision.after)
+                stats.transitions[move] = stats.transitions.get(move, 0) + 1
+            outputs.append(Output(self._out.decisions, key, self._encode(decision)))
+        return outputs

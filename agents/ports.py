@@ -1,0 +1,169 @@
+"""What a lane needs from the world: small ports, so that the same lane runs on Kafka and in tests.
+
+A *lane* is one partition number across every member topic. Everything a lane reads, writes,
+waits for or is told goes through the protocols below; nothing else in ``agents/lane.py`` and
+``agents/wal.py`` touches a broker, a store or a clock.
+
+CHANGED against the first version of this file, for whoever implements it:
+
+* ``Output.value`` may be None: a tombstone on a compacted topic of ours (an erased member's
+  projection must leave ``member-updates``). ``send`` passes it on as a null value.
+* ``SourcePort.ends`` says what it means for offsets that hold no records (``KafkaSource.ends``
+  already does it), and that an outage of the broker is a call that takes long, not one that
+  raises: an exception from ``ends`` stops the worker.
+* ``Clock`` has timers and a second time scale. ``agents/clocks.py`` implements it.
+* ``StopWorker`` and ``Fenced`` are new: errors that end the process with exit code 70.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+
+class StopWorker(Exception):  # noqa: N818 - it is an order to the caller
+    """Going on could be wrong: end the process with exit code 70. The message says what to do."""
+
+
+class Fenced(StopWorker):
+    """Another worker has taken the lane over; nothing that is not yet sent may be sent."""
+
+
+class SourceRecord(Protocol):
+    """One record of a member topic, as the broker holds it (aiokafka's ConsumerRecord fits)."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...  # epoch milliseconds
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class SourceTopic(NamedTuple):
+    """A member topic as the broker knows it when a lane starts."""
+
+    id: str
+    """The broker's id of the topic, which differs when a topic of the same name is made anew."""
+    end: int
+    """The end offset of the lane's partition."""
+
+
+class Output(NamedTuple):
+    """One record to be sent to a topic of ours; the producer's partitioner places it by key.
+
+    ``value`` None is a tombstone, for compacted topics only.
+    """
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Row(NamedTuple):
+    """One record of the changelog before it is written; ``value`` None is a tombstone."""
+
+    key: bytes
+    value: bytes | None
+
+
+class LoggedRow(NamedTuple):
+    """One record of the changelog as read back."""
+
+    offset: int
+    key: bytes
+    value: bytes | None
+
+
+class ChangelogPort(Protocol):
+    """The compacted changelog; partition number = lane number."""
+
+    async def append(self, lane: int, rows: Sequence[Row]) -> int | None:
+        """Append ``rows`` as ONE record batch (whole or not at all) and wait for all replicas.
+
+        Returns the offset of the first row, or None when the broker acknowledged without
+        telling it (an idempotent producer's retry). Raises when the outcome is unknown or refused:
+        the caller stops the process (exit 70).
+        """
+
+    async def end(self, lane: int) -> int:
+        """Return the offset that the next record would get, asked from the broker now."""
+
+    def read(self, lane: int, start: int, end: int) -> AsyncIterator[Sequence[LoggedRow]]:
+        """Yield the rows from ``start`` up to but without ``end``, in order, in chunks.
+
+        Offsets may have holes (compaction, batches of other producers' control records).
+        """
+
+
+class OutputPort(Protocol):
+    """Where triggers, decisions, member updates and dead letters go."""
+
+    async def send(self, outputs: Sequence[Output]) -> None:
+        """Send all, in order per key, and return once every one is acknowledged; raise if not."""
+
+
+class SourcePort(Protocol):
+    """The member topics of this worker's lanes."""
+
+    async def ends(self, lane: int) -> Mapping[str, int]:
+        """Return, per topic, where a lane is that has been fed all that the broker holds now.
+
+        "Now" is some moment after the call began. It is the end offset of the lane's partition;
+        but if the last offsets below it hold no records (transaction markers, compaction), or
+        nothing is left to read since the lane began, the offset after the last record fed to the
+        lane (0 if none): a lane is never made to wait for an offset that no record will bring.
+
+        Waits as long as no broker answers, however long; raises only what no waiting cures.
+        """
+
+    def pause(self, lane: int, topic: str) -> None:
+        """Stop fetching one topic of a lane (its queue is full); what is under way may arrive."""
+
+    def resume(self, lane: int, topic: str) -> None:
+        """Fetch it again."""
+
+    def done(self, lane: int, topic: str, offset: int) -> None:
+        """Every record of the topic's partition below ``offset`` has been dealt with for good.
+
+        Called only after the group that holds their effects, and its outputs, are acknowledged;
+        the offset may now be committed (lazily). Never goes back.
+        """
+
+
+class Timer(Protocol):
+    """A call that has been asked for and has not happened."""
+
+    def cancel(self) -> None:
+        """Forget it; without effect once the call has happened."""
+
+
+class Clock(Protocol):
+    """Members' time (``now``, epoch milliseconds) and the process's own (``elapsed``).
+
+    They differ: a demo lives three days in a second, and its time-outs are still in real seconds.
+    """
+
+    @property
+    def until(self) -> int | None:
+        """Stream time: the instant up to which a lane read to its ends advances; None if live."""
+
+    def now(self) -> int | None:
+        """Return what time it is for members; None in stream time, where only records tell."""
+
+    def elapsed(self) -> int:
+        """Return milliseconds of real time since some fixed moment; never goes back."""
+
+    def call_at(self, at: int, call: Callable[[], object]) -> Timer:
+        """Call once, when ``now()`` has reached ``at`` or somewhat before; the callee looks again.
+
+        Never called in stream time.
+        """
+
+    def call_later(self, delay: int, call: Callable[[], object]) -> Timer:
+        """Call once, ``delay`` milliseconds of real time from now."""

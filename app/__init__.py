@@ -1,0 +1,1 @@
+"""How it runs: bootstrap, topology, command line, HTTP, local stack, importers."""

@@ -1,0 +1,123 @@
+"""What ``lifecycle doctor`` looks at; each finding says what is, and what to do about it."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from agents.partitioner import Partitioner, partition_function
+from app.topology import client_config, topics
+from config.errors import ConfigErrors
+from config.paths import load_config
+from config.settings import Settings
+from models.events import MEMBER_TOPICS
+
+LOOKED_AT = 500
+MOST_CLOCK_SKEW_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    says: str
+
+
+def examine(settings: Settings, config_dir: Path | None) -> list[Finding]:
+    """Look at everything once."""
+    findings = [_rules(config_dir), _redis(settings)]
+    admin = AdminClient({**client_config(settings), "socket.timeout.ms": 5000})
+    try:
+        present = admin.list_topics(timeout=5).topics
+    except KafkaException as error:
+        says = f"no answer at {settings.broker} ({error.args[0].str()}): run `lifecycle up`"
+        return [*findings, Finding("broker", False, says)]
+    findings.append(Finding("broker", True, settings.broker))
+    counts = {name: len(topic.partitions) for name, topic in present.items()}
+    wrong = [
+        f"{spec.name} has {counts.get(spec.name, 'no')} partitions, needs {spec.partitions}"
+        for spec in topics(settings)
+        if counts.get(spec.name) != spec.partitions
+    ]
+    findings.append(
+        Finding(
+            "topics", not wrong, "; ".join(wrong) + ": run `lifecycle topics`" if wrong else "all"
+        )
+    )
+    if not wrong:
+        findings += _records(settings)
+    return findings
+
+
+def _rules(config_dir: Path | None) -> Finding:
+    try:
+        loaded = load_config(config_dir)
+    except ConfigErrors as errors:
+        return Finding("rules", False, f"{len(errors.errors)} errors: run `lifecycle rules check`")
+    return Finding("rules", True, f"{len(loaded.rules)} rules")
+
+
+def _redis(settings: Settings) -> Finding:
+    client = redis.Redis.from_url(settings.redis, socket_timeout=2, socket_connect_timeout=2)
+    try:
+        client.ping()
+    except redis.RedisError:
+        return Finding("redis", False, "no answer: lookups are stale until it is back")
+    finally:
+        client.close()
+    return Finding("redis", True, "answers")
+
+
+def _records(settings: Settings) -> list[Finding]:
+    """Look at some records of each member topic: do partitioner and clock fit?"""
+    config = client_config(settings) | {
+        "group.id": f"{settings.app_id}-doctor",
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+    }
+    consumer = Consumer(config)
+    fits: Counter[Partitioner] = Counter()
+    seen, newest = 0, 0
+    try:
+        consumer.assign(
+            [
+                TopicPartition(settings.topic(topic), partition, 0)
+                for topic in MEMBER_TOPICS
+                for partition in range(settings.partitions)
+            ]
+        )
+        for message in consumer.consume(LOOKED_AT, timeout=3):
+            key = message.key()
+            if message.error() is not None or key is None:
+                continue
+            seen += 1
+            newest = max(newest, message.timestamp()[1])
+            for name in ("murmur2", "crc32"):
+                place = partition_function(name)(key, settings.partitions)
+                fits[name] += place == message.partition()
+    finally:
+        consumer.close()
+    if not seen:
+        return [Finding("partitioner", True, "no records yet to tell by")]
+    share = fits[settings.partitioner] / seen
+    other = next((name for name, count in fits.items() if count == seen), None)
+    says = f"{settings.partitioner} places {share:.0%} of {seen} records"
+    if share < 1:
+        says += (
+            f": set LIFECYCLE_PARTITIONER={other}" if other else ": producers place by other keys"
+        )
+    ahead = newest - int(time.time() * 1000)
+    return [
+        Finding("partitioner", share == 1, says),
+        Finding(
+            "clock",
+            ahead < MOST_CLOCK_SKEW_MS,
+            f"newest record is {max(ahead, 0) / 1000:.1f} s ahead of this machine's clock",
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Real data to event files: one module per source, each with ``read(path, report)``."""

@@ -1,0 +1,116 @@
+"""``lifecycle member``: what is known of a member, from the serving store."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from app.redis_store import RedisStore, StoreUnavailable, key_prefix
+from config.errors import ConfigErrors
+from config.settings import Settings, load_settings
+from models.triggers import ContextItem, MemberUpdate
+
+_DONE, _FAILED, _BAD_INPUT = 0, 1, 2
+
+
+def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register ``member``; the parsed namespace holds its function as ``run``."""
+    parser = subparsers.add_parser(
+        "member",
+        help="what is known of a member (exit 1 when nothing is)",
+        description="What Redis holds of a member: at most a second behind the events.",
+    )
+    parser.add_argument("id", metavar="ID")
+    parser.add_argument("--anonymous", action="store_true", help="ID is an anonymous id")
+    parser.add_argument("--redis", metavar="URL", help="default: LIFECYCLE_REDIS")
+    parser.add_argument("--json", action="store_true", help="print the document as one JSON object")
+    parser.set_defaults(run=run_member)
+
+
+def run_member(args: argparse.Namespace) -> int:
+    """Print what is known; return the exit code."""
+    try:
+        settings = load_settings(os.environ, options={"redis": args.redis} if args.redis else None)
+    except ConfigErrors as errors:
+        print(errors, file=sys.stderr)
+        return _BAD_INPUT
+    kind = "anonymous id" if args.anonymous else "member"
+    try:
+        document = asyncio.run(_fetch(settings, args.id, args.anonymous))
+        if document is None:
+            return _fail(args, "unknown_member", f"there is no {kind} {args.id!r}")
+        update = msgspec.json.decode(document, type=MemberUpdate)
+    except StoreUnavailable as error:
+        return _fail(args, "unavailable", str(error))
+    except msgspec.DecodeError as error:
+        return _fail(args, "unreadable", f"what Redis holds of {args.id!r} is no document: {error}")
+    if args.json:
+        print(document.decode())
+        return _DONE
+    print(f"{kind} {args.id}")
+    for name, said in described(update):
+        print(f"  {name:14} {said}")
+    return _DONE
+
+
+def described(update: MemberUpdate) -> Iterator[tuple[str, str]]:
+    """Yield what is known as names and values, in words."""
+    stage = f"{update.stage} ({update.band})" if update.band else update.stage
+    yield "stage", f"{stage} since {update.since}"
+    if update.registered_at:
+        yield "registered", update.registered_at
+    orders = f"{update.orders}, spent {update.spend:.2f}, refunded {update.refunded:.2f}"
+    yield "orders", orders + _last(update.last_order_at)
+    yield "activity", f"{update.activity_30d:g} in 30 days" + _last(update.last_activity_at)
+    if update.counts:
+        counts = sorted(update.counts.items(), key=lambda one: (-one[1], one[0]))
+        yield "counts", ", ".join(f"{name} {count}" for name, count in counts)
+    if update.tier or update.points is not None:
+        points = [] if update.points is None else [f"{update.points:g} points"]
+        yield "loyalty", ", ".join([*([update.tier] if update.tier else []), *points])
+    said = {
+        "locale": update.locale,
+        "time zone": update.time_zone,
+        "birthday": update.birthday,
+        "recent items": _items(update.recent_items),
+        "cart": _items(update.cart) or "empty",
+        "opted out": ", ".join(update.opted_out),
+        "open triggers": ", ".join(update.open_triggers) or "none",
+        "next deadline": update.next_deadline_at or "none",
+        "as of": update.updated_at,
+    }
+    yield from ((name, value) for name, value in said.items() if value)
+
+
+def _last(at: str | None) -> str:
+    return f", last {at}" if at else ""
+
+
+def _items(items: Sequence[ContextItem]) -> str:
+    return ", ".join(map(_item, items))
+
+
+def _item(item: ContextItem) -> str:
+    quantity = "" if item.quantity is None else f" x {item.quantity:g}"
+    price = "" if item.price is None else f" at {item.price:.2f}"
+    return f"{item.item_id}{quantity}{price}"
+
+
+async def _fetch(settings: Settings, identity: str, anonymous: bool) -> bytes | None:
+    prefix = key_prefix(settings.app_id)
+    store = RedisStore.connect(settings.redis, prefix, settings.redis_timeout_ms)
+    try:
+        return await store.document(identity, anonymous)
+    finally:
+        await store.close()
+
+
+def _fail(args: argparse.Namespace, error: str, reason: str) -> int:
+    print(reason, file=sys.stderr)
+    if args.json:
+        print(json.dumps({"error": error, "reason": reason}, ensure_ascii=False))
+    return _FAILED

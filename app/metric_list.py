@@ -1,0 +1,342 @@
+"""Every Prometheus metric, declared once. ``docs/metrics.md`` is made from here."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What a metric is to Prometheus."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A metric: what it says, and what to do about it."""
+
+    name: str
+    kind: Kind
+    says: str
+    act: str
+    """What to do when it rises (or, where it says so, when it falls)."""
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+# A trigger should be out within 250 ms; what takes minutes is an outage being caught up on.
+_LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0)
+# 200,000 rows a second: a million members on a worker take five seconds.
+_RECOVERY = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
+
+READY = Declared(
+    "lifecycle_ready",
+    Kind.GAUGE,
+    "1 when the lanes are assigned and recovered, else 0.",
+    "When it stays 0: `/readyz` says what is waited for. A worker that could not go on safely has "
+    "ended with exit code 70 and one line of reason in its log; a supervisor starts it again.",
+)
+BUILD = Declared(
+    "lifecycle_build_info",
+    Kind.GAUGE,
+    "Always 1; its labels say what runs.",
+    "Nothing: it tells which workers still run another version.",
+    ("version", "python"),
+)
+STARTED = Declared(
+    "lifecycle_start_time_seconds",
+    Kind.GAUGE,
+    "When the worker started, in seconds since 1970.",
+    "When it keeps changing, the worker keeps restarting: read the last line of its log.",
+)
+LANES = Declared(
+    "lifecycle_lanes",
+    Kind.GAUGE,
+    "Lanes (partitions of the member topics) that this worker works on.",
+    "Over all workers it is the partition count; when it stays below, lanes stand still: look "
+    "for workers that are not ready.",
+)
+LANES_HELD = Declared(
+    "lifecycle_lanes_held",
+    Kind.GAUGE,
+    "Lanes whose deadlines wait because the brokers were away: producers may still be flushing.",
+    "It falls by itself after as long as the outage lasted. Otherwise look at the brokers.",
+)
+LANES_STUCK = Declared(
+    "lifecycle_lanes_stuck",
+    Kind.GAUGE,
+    "Lanes that have waited for more than ten seconds for records that the broker holds.",
+    "Look for leaderless or unreadable partitions; restart the worker if the brokers are well.",
+)
+RECORDS = Declared(
+    "lifecycle_records_read_total",
+    Kind.COUNTER,
+    "Records of the member topics taken by the lanes, whatever became of them.",
+    "Nothing: it is the load. When it stops while producers produce, look at the lanes.",
+)
+EVENTS = Declared(
+    "lifecycle_events_total",
+    Kind.COUNTER,
+    "Well-formed events by type.",
+    "Nothing. When one type stops, its upstream app has stopped sending.",
+    ("type",),
+)
+DEAD_LETTERS = Declared(
+    "lifecycle_dead_letters_total",
+    Kind.COUNTER,
+    "Records that went to `dead-letters`, by what was wrong: `key` (not the member's id), "
+    "`partition` (the producer places keys otherwise), `content` (not an event of its topic), "
+    "`engine` (a defect of ours).",
+    "Read the topic: each letter says the field and the reason. `key` and `partition` are a "
+    "producer's set-up, `content` an upstream app's release, `engine` a bug to report.",
+    ("reason",),
+)
+OPT_OUTS_SALVAGED = Declared(
+    "lifecycle_opt_outs_salvaged_total",
+    Kind.COUNTER,
+    "Malformed opt-outs that nevertheless stopped marketing to the member they name.",
+    "Repair their producer: the member is safe, the rest of what it said is lost.",
+)
+DUPLICATES = Declared(
+    "lifecycle_duplicates_total",
+    Kind.COUNTER,
+    "Events whose `event_id` the member had already sent: counted once.",
+    "A producer retries or replays; harmless.",
+)
+LATE = Declared(
+    "lifecycle_late_events_total",
+    Kind.COUNTER,
+    "Events older than the allowed lateness: recorded, but they trigger nothing.",
+    "An app sends hours after the fact: find it by `source`, or allow more lateness.",
+)
+AHEAD = Declared(
+    "lifecycle_ahead_events_total",
+    Kind.COUNTER,
+    "Events more than five minutes ahead of the broker's clock.",
+    "A sender's clock is wrong: its members' deadlines fire at the wrong time.",
+)
+SKIPPED = Declared(
+    "lifecycle_records_skipped_total",
+    Kind.COUNTER,
+    "Records that had been applied before, read again after a restart or a rebalance.",
+    "Expected after each; when it grows all the time, workers are losing their lanes.",
+)
+TRIGGERS = Declared(
+    "lifecycle_triggers_total",
+    Kind.COUNTER,
+    "Triggers raised, by rule.",
+    "When a rule raises far more than usual, look at its decisions before the gateway sends.",
+    ("rule",),
+)
+CANCELLED = Declared(
+    "lifecycle_triggers_cancelled_total",
+    Kind.COUNTER,
+    "Triggers taken back, by rule: something overtook them.",
+    "Beside the triggers it is the share that was too early; late feeds raise it.",
+    ("rule",),
+)
+VERDICTS = Declared(
+    "lifecycle_verdicts_total",
+    Kind.COUNTER,
+    "Candidates decided, by rule and verdict (`raised` and every reason not to).",
+    "`overflow` means members with more open keys than the setting allows; `late` and `expired` "
+    "mean that we or the feed were too late.",
+    ("rule", "verdict"),
+)
+TRANSITIONS = Declared(
+    "lifecycle_transitions_total",
+    Kind.COUNTER,
+    "Changes of stage and band, before and after.",
+    "Nothing: it is the life of the members. A flood into one stage is a feed that fell silent.",
+    ("before", "after"),
+)
+DEADLINES_ARMED = Declared(
+    "lifecycle_deadlines_armed",
+    Kind.GAUGE,
+    "Members with a deadline coming.",
+    "Nothing: it grows with the members.",
+)
+DEADLINES_FIRED = Declared(
+    "lifecycle_deadlines_fired_total",
+    Kind.COUNTER,
+    "Members advanced because a deadline was due.",
+    "Nothing: it is load.",
+)
+DEADLINE_FAILURES = Declared(
+    "lifecycle_deadline_failures_total",
+    Kind.COUNTER,
+    "Attempts to fire a deadline on which the engine failed; made again, later and later.",
+    "Any is a bug to report, with the log.",
+)
+OVERDUE = Declared(
+    "lifecycle_oldest_overdue_deadline_seconds",
+    Kind.GAUGE,
+    "By how much the oldest deadline that has not fired is overdue.",
+    "The worker is behind (see the queued records), a topic's end is not reached, or the brokers "
+    "were away (see the lanes held).",
+)
+SAFE_TIME_AGE = Declared(
+    "lifecycle_safe_time_age_seconds",
+    Kind.GAUGE,
+    "Of the lanes with an overdue deadline: how long ago the instant lies up to which absence is "
+    "certain. 0 when nothing is overdue.",
+    "Some topic of a lane is not read to its end: see the queued records and the lanes stuck.",
+)
+QUEUED = Declared(
+    "lifecycle_lane_queued_records",
+    Kind.GAUGE,
+    "Records fetched and not yet folded, by topic.",
+    "The worker is slower than the feed: add workers, up to the partition count. When only one "
+    "topic waits, the merge waits for another that is not read.",
+    ("topic",),
+)
+GROUPS = Declared(
+    "lifecycle_groups_total",
+    Kind.COUNTER,
+    "Groups written to the changelog: one atomic batch each.",
+    "Nothing: beside the records it is how much is written at a time.",
+)
+GROUP_BYTES = Declared(
+    "lifecycle_group_bytes_total",
+    Kind.COUNTER,
+    "Bytes of those groups.",
+    "It is what the brokers write and keep until compaction.",
+)
+GROUP_ROWS = Declared(
+    "lifecycle_group_rows_total",
+    Kind.COUNTER,
+    "Rows in those groups.",
+    "Nothing: it is load.",
+)
+OUTPUTS = Declared(
+    "lifecycle_outputs_total",
+    Kind.COUNTER,
+    "Records sent to the output topics.",
+    "Nothing: it is load.",
+)
+REPAIRS = Declared(
+    "lifecycle_changelog_repairs_total",
+    Kind.COUNTER,
+    "Times that a worker which had lost its lane wrote to the changelog and was overruled.",
+    "Workers stall for longer than the session timeout: look at memory, disk and CPU.",
+)
+ROWS = Declared(
+    "lifecycle_rows",
+    Kind.GAUGE,
+    "Members and anonymous ids in this worker's tables.",
+    "Memory grows with it: 99 of 100 rows are below 2 kB.",
+)
+ROWS_SAVED = Declared(
+    "lifecycle_rows_saved_total",
+    Kind.COUNTER,
+    "Rows encoded.",
+    "Nothing: with their bytes it gives the mean size of a row.",
+)
+ROW_BYTES = Declared(
+    "lifecycle_row_saved_bytes_total",
+    Kind.COUNTER,
+    "Bytes of the rows encoded.",
+    "When the mean (`rate(lifecycle_row_saved_bytes_total[5m]) / "
+    "rate(lifecycle_rows_saved_total[5m])`) grows, so do memory and recovery: look for members "
+    "that are machines.",
+)
+RECOVERED_ROWS = Declared(
+    "lifecycle_recovered_records_total",
+    Kind.COUNTER,
+    "Changelog records read in recoveries.",
+    "When it is many times the rows, the changelog is not compacted well.",
+)
+RESENT = Declared(
+    "lifecycle_outputs_resent_total",
+    Kind.COUNTER,
+    "Outputs sent again after a restart or a rebalance; readers drop them by id.",
+    "Nothing.",
+)
+LATENCY = Declared(
+    "lifecycle_trigger_latency_seconds",
+    Kind.HISTOGRAM,
+    "Of the triggers raised while a record was folded: raised_at - due_at, which is the "
+    "completing event's occurred_at.",
+    "When the latency since append is low, the events arrive late; otherwise we are slow.",
+    buckets=_LATENCY,
+)
+APPEND_LATENCY = Declared(
+    "lifecycle_trigger_append_latency_seconds",
+    Kind.HISTOGRAM,
+    "Of the same: raised_at - the timestamp of the record.",
+    "We are behind: see the queued records. A feed of history also shows here.",
+    buckets=_LATENCY,
+)
+LATENESS = Declared(
+    "lifecycle_deadline_lateness_seconds",
+    Kind.HISTOGRAM,
+    "Of the triggers raised by a deadline: raised_at - due_at.",
+    "See the oldest overdue deadline.",
+    buckets=_LATENCY,
+)
+RECOVERY = Declared(
+    "lifecycle_recovery_seconds",
+    Kind.HISTOGRAM,
+    "How long a lane took from its assignment until it worked.",
+    "The changelog is long (see the recovered records), or the brokers are slow.",
+    buckets=_RECOVERY,
+)
+PROJECTION_UP = Declared(
+    "lifecycle_redis_up",
+    Kind.GAUGE,
+    "1 when the last write to Redis succeeded, else 0.",
+    "When 0: `lifecycle_redis_failures_total` and the log say why. Processing goes on; lookups "
+    "are stale until it is back.",
+)
+PROJECTION_BEHIND = Declared(
+    "lifecycle_redis_behind_records",
+    Kind.GAUGE,
+    "Member updates that are in their topic and not in Redis yet.",
+    "Redis is away or slow; when it is up, it cannot keep pace: see its own CPU.",
+)
+PROJECTION_LAG = Declared(
+    "lifecycle_redis_lag_seconds",
+    Kind.GAUGE,
+    "Age of the oldest member update that has been read and is not in Redis; 0 when none.",
+    "As above: lookups are stale by this much.",
+)
+PROJECTION_WRITTEN = Declared(
+    "lifecycle_redis_documents_written_total",
+    Kind.COUNTER,
+    "Documents put into Redis or deleted.",
+    "Nothing: it is load.",
+)
+PROJECTION_FAILURES = Declared(
+    "lifecycle_redis_failures_total",
+    Kind.COUNTER,
+    "Writes to Redis that failed; each is made again until it succeeds.",
+    "Redis is away, slow, full (`maxmemory`) or refuses us: the log has its words.",
+)
+PROJECTION_REFUSED = Declared(
+    "lifecycle_redis_updates_refused_total",
+    Kind.COUNTER,
+    "Records of `member-updates` that are no member update; skipped.",
+    "Somebody else writes to that topic.",
+)
+
+METRICS: tuple[Declared, ...] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Declared)
+)
+
+
+def documentation() -> str:
+    """Return ``docs/metrics.md``."""
+    lines = [
+        "# Metrics",
+        "",
+        "What `/metrics` of a worker says, and what to do about it. Made from the declarations in",
+        "`app/metric_list.py`; a test keeps the two alike.",
+    ]
+    for declared in METRICS:
+        labels = ", ".join(f"`{label}`" for label in declared.labels)
+        kind = declared.kind.value + (f" by {labels}" if labels else "")
+        lines += ["", f"## `{declared.name}`", "", f"*{kind}* {declared.says}", "", declared.act]
+        if declared.buckets:
+            lines += ["", f"Buckets: {', '.join(map(str, declared.buckets))}."]
+    return "\n".join(lines) + "\n"

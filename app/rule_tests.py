@@ -1,0 +1,125 @@
+"""Run the test files of rules through the real engine and say what differs."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from app.rule_cases import Case, Expected, read_cases, written_offset
+from config.errors import ConfigError, ConfigErrors
+from config.paths import LoadedConfig
+from config.rule_files import TEST_SUFFIX
+from models.engine import Outcome
+from models.replay import Replay, in_order
+from models.rulebook import RuleBook
+from models.rules import Absence, Limits
+from models.times import parse_instant
+from models.triggers import Decision, Trigger, TriggerCancelled
+
+
+class Happened(msgspec.Struct, frozen=True):
+    """One thing that a rule did."""
+
+    at: int
+    result: str
+    occasion: str
+    note: str
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """One case that went otherwise than it says, with a difference a person can read."""
+
+    rule: str
+    case: str
+    place: str
+    lines: tuple[str, ...]
+
+
+def case_files(rules: Path) -> list[Path]:
+    """Return the test files of a folder of rules."""
+    return sorted(rules.glob(f"*{TEST_SUFFIX}"))
+
+
+def load_cases(rules: Path, config: LoadedConfig) -> list[tuple[str, Case]]:
+    """Return every case with its rule's name; raise ``ConfigErrors`` with all that is wrong."""
+    names = frozenset(rule.name for rule in config.rules)
+    found: list[tuple[str, Case]] = []
+    errors: list[ConfigError] = []
+    for path in case_files(rules):
+        cases, mistakes = read_cases(path, names)
+        errors += mistakes
+        found += [(path.name.removesuffix(TEST_SUFFIX), case) for case in cases]
+    if errors:
+        raise ConfigErrors(errors)
+    return found
+
+
+def run_cases(cases: Iterable[tuple[str, Case]], config: LoadedConfig) -> list[Failure]:
+    """Return the cases that fail; all rules, the stages and the policy are in force."""
+    book = RuleBook(config.rules, config.stages, config.policy, Limits())
+    failures = []
+    for name, case in cases:
+        when = book.rules[name].when
+        same = when.same if isinstance(when, Absence) else None
+        lines = tuple(_differences(case, _run(case, name, book), same))
+        if lines:
+            failures.append(Failure(name, case.name, f"{case.file}:{case.line}", lines))
+    return failures
+
+
+def _run(case: Case, rule: str, book: RuleBook) -> list[Happened]:
+    run = Replay(book)
+    outcomes = [run.fold(received) for received in in_order(case.events)]
+    outcomes += run.finish(case.until)
+    occasions: dict[str, str] = {}
+    return [done for outcome in outcomes for done in _of(outcome, rule, occasions)]
+
+
+def _of(outcome: Outcome, rule: str, occasions: dict[str, str]) -> Iterator[Happened]:
+    for message in outcome.triggers:
+        if isinstance(message, Trigger) and message.rule == rule:
+            occasions[message.trigger_id] = message.occasion
+            at = parse_instant(message.due_at)
+            yield Happened(at, "raised", message.occasion, message.reason.text)
+        elif isinstance(message, TriggerCancelled) and message.rule == rule:
+            at = parse_instant(message.cancelled_at)
+            occasion = occasions.get(message.trigger_id, "")
+            yield Happened(at, "cancelled", occasion, message.reason)
+    for decision in outcome.decisions:
+        # A verdict "raised" is the trigger above.
+        if (
+            isinstance(decision, Decision)
+            and decision.rule == rule
+            and decision.verdict != "raised"
+        ):
+            at = parse_instant(decision.due_at)
+            yield Happened(at, decision.verdict, decision.occasion, decision.why)
+
+
+def _fits(expected: Expected, done: Happened, same: str | None) -> bool:
+    return (
+        expected.at == done.at
+        and expected.result == done.result
+        and (expected.key is None or done.occasion.startswith(f"{same}={expected.key}|"))
+        and (expected.by is None or expected.by == done.note)
+    )
+
+
+def _differences(case: Case, happened: list[Happened], same: str | None) -> Iterator[str]:
+    unexpected = list(happened)
+    missing = []
+    for expected in case.expect:
+        for done in unexpected:
+            if _fits(expected, done, same):
+                unexpected.remove(done)
+                break
+        else:
+            missing.append(expected)
+    for expected in missing:
+        key = f" key: {expected.key}" if expected.key is not None else ""
+        by = f" by: {expected.by}" if expected.by is not None else ""
+        offset = written_offset(expected.at - case.start)
+        yield f"- expected  at: {offset}  is: {expected.result}{key}{by}"
+    for done in unexpected:
+        offset = written_offset(done.at - case.start)
+        yield f"+ happened  at: {offset}  is: {done.result}  ({done.occasion}: {done.note})"

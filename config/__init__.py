@@ -1,0 +1,1 @@
+"""What the business chooses: settings, rules, stages, policy, and the published contracts."""

@@ -1,0 +1,74 @@
+"""Where the configuration lies: a folder of one's own over the one in the package."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+
+from config.errors import ConfigError, ConfigErrors
+from config.policy_files import read_policy
+from config.rule_files import POLICY_FILE, read_rules
+from config.stage_files import read_stages
+from models.rules import Policy, Rule
+from models.stages import StageTable
+
+RULES_FOLDER = "rules"
+STAGES_FILE = "stages.yaml"
+
+
+class LoadedConfig(msgspec.Struct, frozen=True):
+    """What the business chose: rules by name, the lifecycle table, the policy."""
+
+    rules: tuple[Rule, ...]
+    stages: StageTable
+    policy: Policy
+
+
+def package_dir() -> Path:
+    """Return the folder of the packaged configuration.
+
+    The wheel is installed as files (it is an application, never run from a zip).
+    """
+    return Path(str(files("config")))
+
+
+def find(directory: Path | None, name: str) -> Path:
+    """Return the file or folder of that name in ``directory``, else the packaged one."""
+    if directory is not None and (directory / name).exists():
+        return directory / name
+    return package_dir() / name
+
+
+def load_config(directory: Path | None = None) -> LoadedConfig:
+    """Read rules, stages and policy; raise ``ConfigErrors`` with all that is wrong anywhere."""
+    if directory is not None:
+        _check(directory)
+    rules, errors = read_rules(find(directory, RULES_FOLDER))
+    stages, stage_errors = read_stages(find(directory, STAGES_FILE))
+    policy, policy_errors = read_policy(policy_path(directory))
+    errors += stage_errors + policy_errors
+    if errors:
+        raise ConfigErrors(errors)
+    return LoadedConfig(tuple(rules), stages, policy)
+
+
+def policy_path(directory: Path | None) -> Path:
+    """Return the policy's file: among the rules, else beside them, else the packaged one."""
+    among = find(directory, RULES_FOLDER) / POLICY_FILE
+    return among if among.exists() else find(directory, POLICY_FILE)
+
+
+def _check(directory: Path) -> None:
+    """Refuse a folder that cannot be meant."""
+    errors = []
+    if not directory.is_dir():
+        errors.append(ConfigError(str(directory), 0, 0, "", "", "is not a folder"))
+    for path in sorted(directory.glob("*.yaml")):
+        if path.name not in (STAGES_FILE, POLICY_FILE):
+            message = f"is not read: rules lie in {directory / RULES_FOLDER}"
+            errors.append(ConfigError(str(path), 0, 0, "", "", message))
+    rules = directory / RULES_FOLDER
+    if rules.exists() and not rules.is_dir():
+        errors.append(ConfigError(str(rules), 0, 0, "", "", "is not a folder"))
+    if errors:
+        raise ConfigErrors(errors)

@@ -1,0 +1,1 @@
+"""What is true: events, members, stages, rules and the one function that folds them. Pure."""

@@ -1,0 +1,183 @@
+"""The edge: bytes of one topic become one typed event, or an error that names path and reason."""
+
+import re
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from models.events import (
+    CLASS_OF,
+    MEMBER_TOPICS,
+    OPT_OUTS,
+    TOPIC_OF,
+    UNION_OF,
+    ConsentChanged,
+    Event,
+    Linked,
+    Unsubscribed,
+)
+from models.ids import content_hash
+from models.times import DAY, MAX_INSTANT, from_datetime
+
+FUTURE_LIMIT = DAY
+RANK_OF: dict[str, int] = {topic: rank for rank, topic in enumerate(MEMBER_TOPICS, start=1)}
+
+_DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
+    topic: msgspec.json.Decoder(union) for topic, union in UNION_OF.items()
+}
+_PATH = re.compile(r" - at `(\$[^`]*)`$")
+_TYPE = re.compile(rb'"type"\s*:\s*"(unsubscribed|complained|consent)"')
+_MEMBER = re.compile(rb'"member_id"\s*:\s*"([^"\\]{1,128})"')
+_GRANTED = re.compile(rb'"granted"\s*:\s*true')
+
+
+class InvalidEvent(Exception):
+    """A record that is not an event of its topic; never tried again."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class Received(msgspec.Struct, frozen=True):
+    """A typed event with where and when it takes its place.
+
+    ``at`` is the effective time: when it happened, but never later than the record's timestamp.
+    ``rank`` is the topic's place in the order of equal times, from 1; 0 belongs to deadlines.
+    """
+
+    event: Event
+    at: int
+    rank: int
+    partition: int
+    offset: int
+    raw: bytes
+    ahead: int = 0
+
+    @property
+    def type(self) -> str:
+        """Return the event's wire name."""
+        return self.event.__struct_config__.tag  # type: ignore[return-value]
+
+
+def instant(value: datetime | int, path: str) -> int:
+    """Return epoch milliseconds of a wire instant; raise ``InvalidEvent`` out of range or zone."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise InvalidEvent(path, "needs an offset, such as Z or +08:00")
+        value = from_datetime(value)
+    if not 0 <= value <= MAX_INSTANT:
+        raise InvalidEvent(path, "was before 1970 or after 9999")
+    return value
+
+
+def decode(topic: str, raw: bytes | None) -> Event:
+    """Return the event that ``raw`` is on ``topic``, or raise ``InvalidEvent``."""
+    if raw is None:
+        raise InvalidEvent("$", "was empty (a tombstone)")
+    try:
+        event = _DECODERS[topic].decode(raw)
+    except msgspec.ValidationError as error:
+        raise _explain(topic, raw, str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidEvent("$", f"was not JSON: {_sentence(str(error))}") from None
+    if event.member_id is None and event.anonymous_id is None:
+        raise InvalidEvent("$.member_id", "was missing, and so was anonymous_id")
+    if type(event) is Linked and (
+        event.member_id is None or (event.anonymous_id is None and event.other_id is None)
+    ):
+        raise InvalidEvent("$", "a link needs member_id and one of anonymous_id or other_id")
+    for field in ("expires_at", "review_at"):
+        value = getattr(event, field, None)
+        if value is not None:
+            instant(value, f"$.{field}")
+    return event
+
+
+def receive(
+    topic: str, raw: bytes | None, key: bytes | None, partition: int, offset: int, timestamp: int
+) -> Received:
+    """Decode one record and give it its effective time; raise ``InvalidEvent``."""
+    event = decode(topic, raw)
+    at = instant(event.occurred_at, "$.occurred_at")
+    ahead = 0
+    if 0 <= timestamp < at:
+        ahead = at - timestamp
+        if ahead >= FUTURE_LIMIT:
+            raise InvalidEvent("$.occurred_at", "was a day or more after the record's timestamp")
+        at = timestamp
+    identity = event.member_id or event.anonymous_id
+    assert identity is not None
+    if key != identity.encode():
+        raise InvalidEvent("key", "was not the event's member_id (or anonymous_id without one)")
+    assert raw is not None
+    return Received(event, at, RANK_OF[topic], partition, offset, raw, ahead)
+
+
+def salvage_opt_out(raw: bytes | None, key: bytes | None, timestamp: int) -> Event | None:
+    """Return what a malformed opt-out must at least do: stop marketing to the member it names.
+
+    None when ``raw`` is no opt-out, or names nobody.
+    """
+    if raw is None:
+        return None
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        kind, member, granted = found.get("type"), found.get("member_id"), found.get("granted")
+        purpose: Any = found.get("purpose")
+    else:
+        match = _TYPE.search(raw)
+        named = _MEMBER.search(raw)
+        kind = match[1].decode() if match else None
+        member = (named[1] if named else key or b"").decode(errors="replace")
+        granted = _GRANTED.search(raw) is not None
+        purpose = None
+    if not isinstance(kind, str) or kind not in OPT_OUTS:
+        return None
+    if not isinstance(member, str) or not 1 <= len(member) <= 128:
+        return None
+    if kind == "consent" and granted is True:
+        return None
+    at = timestamp if 0 <= timestamp <= MAX_INSTANT else 0
+    name = content_hash(raw)
+    if kind == "consent" and purpose == "service":
+        return ConsentChanged(
+            occurred_at=at,
+            member_id=member,
+            event_id=name,
+            channel="all",
+            purpose="service",
+            granted=False,
+        )
+    return Unsubscribed(occurred_at=at, member_id=member, event_id=name, channel="all")
+
+
+def _explain(topic: str, raw: bytes, message: str) -> InvalidEvent:
+    match = _PATH.search(message)
+    path = match[1] if match else "$"
+    text = message[: match.start()] if match else message
+    if "missing required field" in text:
+        field = text.rsplit("`", 2)[1]
+        return InvalidEvent(f"{path}.{field}", "was missing")
+    if path == "$.type":
+        given = _given_type(raw)
+        home = TOPIC_OF.get(given)
+        if home is not None and home != topic:
+            return InvalidEvent(path, f"{given} belongs on topic {home}, not {topic}")
+        known = ", ".join(name for name in CLASS_OF if TOPIC_OF[name] == topic)
+        return InvalidEvent(path, f"{given!r} is not a type of topic {topic}: {known}")
+    return InvalidEvent(path, _sentence(text))
+
+
+def _given_type(raw: bytes) -> str:
+    found = msgspec.json.decode(raw)
+    return str(found.get("type"))[:64] if isinstance(found, dict) else ""
+
+
+def _sentence(text: str) -> str:
+    return text[:1].lower() + text[1:300].replace("`", "")

@@ -1,0 +1,256 @@
+"""One member: everything that is known, bounded, and its compact encoding.
+
+A row is a fixed-place header, which recovery reads without decoding the rest, and a body:
+
+====== ===== ==================================================
+bytes  type  meaning
+====== ===== ==================================================
+0      u8    version of the encoding
+1-8    i64   earliest deadline (epoch milliseconds), or NEVER
+9      u8    stage (low 4 bits), band (high 4 bits)
+10-    body  MessagePack array of the fields of ``Member``
+====== ===== ==================================================
+
+Integers are big-endian. Instants inside the body are relative to the newest event's, which stands
+absolute, so that they take few bytes.
+"""
+
+from collections.abc import Callable
+from struct import Struct as Layout
+
+import msgspec
+
+from models.marks import MARK_SHIFT, RANK_BITS
+from models.stages import LEAD, NEVER
+
+VERSION = 1
+MAX_ROW_BYTES = 16_384
+KEPT_ORDERS = 8
+KEPT_IDS = 16
+KEPT_ITEMS = 8
+KEPT_CART = 50
+KEPT_OPEN = 16
+KEPT_RAISED = 256
+KEPT_PROFILE = 16
+KEPT_LINKS = 8
+KEPT_OFFERS = 8
+
+_HEADER = Layout(">BqB")
+HEADER_BYTES = _HEADER.size
+
+
+class OpenTrigger(msgspec.Struct, array_like=True):
+    """A trigger that was raised and that may still be overtaken."""
+
+    id: bytes
+    rule: str
+    key: str
+    armed: int  # when the arming event happened; 0 for rules without absence
+    due: int
+    expires: int
+    marketing: bool
+    channels: tuple[str, ...] = ()
+
+
+class CartChange(msgspec.Struct, array_like=True):
+    """A change of the cart that is younger than the allowed lateness."""
+
+    mark: int
+    item_id: str  # empty: an order emptied the cart
+    quantity: float  # negative when taken out
+    price: float | None = None
+
+
+class RecentItem(msgspec.Struct, array_like=True):
+    """An item that the member looked at."""
+
+    at: int
+    item_id: str
+    price: float | None = None
+    category: str | None = None
+
+
+class Loyalty(msgspec.Struct, array_like=True):
+    """Points and tier, as the ledger upstream has them, each with when it was said."""
+
+    points: float | None = None
+    points_at: int = 0
+    expiring: float | None = None
+    expires_at: int = 0
+    tier: str | None = None
+    tier_at: int = 0
+    next_tier: str | None = None
+    missing: float | None = None
+    review_at: int = 0
+
+
+class Member(msgspec.Struct, array_like=True):
+    """The state of one member. Owned by the one ``handle`` that changes it.
+
+    Instants are epoch milliseconds; 0 means never. Money is in cents.
+    """
+
+    # Whose it is: both are in the row's key, and empty inside a row.
+    id: str
+    anonymous: bool
+    # The member's time: every deadline up to here has fired.
+    advanced_to: int = 0
+    # Place (time and rank) of the newest folded event.
+    newest: int = 0
+    # Last offset folded in, per member topic; -1 for none.
+    applied: list[int] = msgspec.field(default_factory=lambda: [-1, -1, -1, -1, -1])
+    stage: int = LEAD
+    stage_since: int = 0
+    band: int = 0
+    band_since: int = 0
+    first_seen: int = 0
+    registered_at: int = 0
+    last_activity: int = 0
+    # Newest orders' times, oldest first; how many there ever were; what they came to.
+    orders: list[int] = msgspec.field(default_factory=list)
+    order_count: int = 0
+    spend: int = 0
+    refunded: int = 0
+    # Totals of the newest orders by hash of order id, so that a cancellation can be priced.
+    totals: dict[int, int] = msgspec.field(default_factory=dict)
+    # Ring buffer of 28-day cells over a year: [cell number, orders, cents] one after another.
+    ring: list[int] = msgspec.field(default_factory=list)
+    # Events with half-life 30 days, in thousandths, as of the newest event. Rounded with each
+    # event and never in between, so that saving a member changes nothing.
+    activity: int = 0
+    # How many events of each type (``events.CODE_OF``).
+    counts: dict[int, int] = msgspec.field(default_factory=dict)
+    # Hashes of the last event ids, 8 bytes each.
+    ids: bytes = b""
+    recent: list[RecentItem] = msgspec.field(default_factory=list)
+    # The cart as it was an allowed lateness ago, [quantity, price] per item, and what came since.
+    cart: dict[str, list[float | None]] = msgspec.field(default_factory=dict)
+    cart_changes: list[CartChange] = msgspec.field(default_factory=list)
+    # Absences: track -> key -> marks (see ``models.absence``).
+    tracks: dict[int, dict[str, list[int]]] = msgspec.field(default_factory=dict)
+    # Fact code -> place where it was seen last, for the allowed lateness.
+    seen: dict[int, int] = msgspec.field(default_factory=dict)
+    # Re-entry: due instant of the last trigger per rule, and per rule and key.
+    raised: dict[int, int] = msgspec.field(default_factory=dict)
+    raised_keys: dict[bytes, int] = msgspec.field(default_factory=dict)
+    open: list[OpenTrigger] = msgspec.field(default_factory=list)
+    # Field -> (value, when it was said); attributes as "a.NAME".
+    profile: dict[str, tuple[str | float | bool | tuple[str, ...] | None, int]] = msgspec.field(
+        default_factory=dict
+    )
+    # "purpose:channel" -> (granted, when it was said).
+    consent: dict[str, tuple[bool, int]] = msgspec.field(default_factory=dict)
+    loyalty: Loyalty | None = None
+    tickets: int = 0
+    offers: dict[str, int] = msgspec.field(default_factory=dict)
+    links: list[str] = msgspec.field(default_factory=list)
+    # History was folded until this instant: what it left already due raises nothing.
+    backfilled_to: int = 0
+    # Forgotten: only ``applied`` is left, until this instant (0: not erased; NEVER: kept).
+    erased_until: int = 0
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Member)
+
+
+def encode(member: Member, next_due: int) -> bytes:
+    """Return the row of a member; ``next_due`` is its earliest deadline (``NEVER`` for none)."""
+    header = _HEADER.pack(VERSION, next_due, member.stage | member.band << 4)
+    identity, anonymous = member.id, member.anonymous
+    member.id, member.anonymous = "", False
+    base = member.newest >> RANK_BITS
+    _shift(member, base, _past)
+    try:
+        row = header + _encoder.encode(member)
+        if len(row) > MAX_ROW_BYTES:
+            shed(member)
+            row = header + _encoder.encode(member)
+    finally:
+        _shift(member, base, _unpast)
+        member.id, member.anonymous = identity, anonymous
+    return row
+
+
+def decode(row: bytes, identity: str, anonymous: bool) -> Member:
+    """Return the member of a row. Raises ``ValueError`` for a version that is not known."""
+    if row[0] != VERSION:
+        raise ValueError(f"member row has version {row[0]}, this program reads {VERSION}")
+    member = _decoder.decode(memoryview(row)[HEADER_BYTES:])
+    _shift(member, member.newest >> RANK_BITS, _unpast)
+    member.id = identity
+    member.anonymous = anonymous
+    return member
+
+
+def _past(instant: int, base: int) -> int:
+    # How long before ``base``, from 1; 0 stays 0, which means never.
+    return instant and base - instant + 1
+
+
+def _unpast(past: int, base: int) -> int:
+    return past and base - past + 1
+
+
+def _shift(member: Member, base: int, turn: Callable[[int, int], int]) -> None:
+    """Make the instants relative to the newest event's, or absolute again."""
+    sign = -1 if turn is _past else 1
+    member.advanced_to += sign * base
+    member.stage_since = turn(member.stage_since, base)
+    member.band_since = turn(member.band_since, base)
+    member.first_seen = turn(member.first_seen, base)
+    member.registered_at = turn(member.registered_at, base)
+    member.last_activity = turn(member.last_activity, base)
+    if member.orders:
+        member.orders = [turn(order, base) for order in member.orders]
+    shift = sign * (base << MARK_SHIFT)
+    for keys in member.tracks.values():
+        for marks in keys.values():
+            # The sign of a mark says whether it arms; relative ones carry it in the lowest bit.
+            for index, mark in enumerate(marks):
+                if sign < 0:
+                    marks[index] = (abs(mark) + shift) << 1 | (mark < 0)
+                else:
+                    whole = (mark >> 1) + shift
+                    marks[index] = -whole if mark & 1 else whole
+    place_shift = sign * (base << RANK_BITS)
+    for code in member.seen:
+        member.seen[code] += place_shift
+    for item in member.recent:
+        item.at += sign * base
+    for change in member.cart_changes:
+        change.mark += shift
+    for trigger in member.open:
+        trigger.armed = trigger.armed and trigger.armed + shift
+        trigger.due += sign * base
+        trigger.expires += sign * base
+    for rule in member.raised:
+        member.raised[rule] += sign * base
+
+
+def due_of(row: bytes) -> int | None:
+    """Return the earliest deadline of a row without decoding it; None for none."""
+    due = int.from_bytes(row[1:9], "big")
+    return None if due >= NEVER else due
+
+
+def stage_of(row: bytes) -> int:
+    """Return the number of the stage of a row without decoding it."""
+    return row[9] & 15
+
+
+def shed(member: Member) -> None:
+    """Drop what a member can live without, when pathological input made the row too large."""
+    member.recent = []
+    member.links = []
+    member.totals = {}
+    member.profile = {
+        name: said for name, said in member.profile.items() if not name.startswith("a.")
+    }
+    member.cart = dict(list(member.cart.items())[-8:])
+    member.cart_changes = member.cart_changes[-8:]
+    member.offers = {}
+    member.open = sorted(member.open, key=lambda trigger: trigger.expires)[-8:]
+    for track, keys in member.tracks.items():
+        newest = sorted(keys.items(), key=lambda entry: abs(entry[1][-1]))[-8:]
+        member.tracks[track] = dict(newest)

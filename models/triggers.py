@@ -1,0 +1,207 @@
+"""What we say: triggers and their cancellations, decisions, member updates, dead letters."""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+Verdict: TypeAlias = Literal[
+    "raised",  # became a trigger
+    "unless",  # the rule's own exception held when it fired
+    "reentry",  # the rule raised for the same key too recently
+    "expired",  # decided later than expires_at
+    "late",  # completed by an event older than the allowed lateness
+    "backfill",  # completed by history
+    "anonymous",  # nobody to send to yet
+    "consent",  # the member opted out of every channel that the rule has
+    "overflow",  # too many open keys: this one was dropped
+]
+
+
+class EvidenceEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One event that made a rule true."""
+
+    type: str
+    occurred_at: str
+    event_id: str | None = None
+    item_id: str | None = None
+    order_id: str | None = None
+    topic: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+
+
+class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why: the evidence as data and in one sentence in the member's language."""
+
+    text: str
+    kind: Literal["event", "absence", "stage"]
+    evidence: tuple[EvidenceEvent, ...] = ()
+    not_seen: tuple[str, ...] = ()
+    within: str | None = None
+    stage: str | None = None
+
+
+class ContextItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One item that a template may show."""
+
+    item_id: str
+    category: str | None = None
+    price: float | None = None
+    quantity: float | None = None
+    viewed_at: str | None = None
+
+
+class TriggerContext(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a template needs without a second look-up."""
+
+    items: tuple[ContextItem, ...] = ()
+    cart: tuple[ContextItem, ...] = ()
+    cart_value: float | None = None
+    orders: int = 0
+    last_order_at: str | None = None
+    tier: str | None = None
+    points: float | None = None
+    band: str | None = None
+
+
+class Offer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the member is offered."""
+
+    level: int = 0
+
+
+class Trigger(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="trigger"):
+    """Tell the gateway to send something; ``trigger_id`` is the same however often it is said."""
+
+    schema_version: int = 1
+    trigger_id: str
+    member_id: str
+    rule: str
+    rule_version: int
+    occasion: str
+    group: str | None
+    purpose: Literal["marketing", "service"]
+    route: Literal["message", "agent_task"]
+    play: str | None
+    channels: tuple[str, ...]
+    locale: str
+    time_zone: str
+    stage: str
+    due_at: str
+    raised_at: str
+    not_before: str
+    not_after: str
+    expires_at: str
+    test: bool
+    offer: Offer | None
+    reason: Reason
+    context: TriggerContext
+
+
+class TriggerCancelled(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="trigger_cancelled"
+):
+    """Tell the gateway to forget a trigger; ``reason`` names what overtook it."""
+
+    schema_version: int = 1
+    trigger_id: str
+    member_id: str
+    rule: str
+    cancelled_at: str
+    reason: str
+
+
+class Decision(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="decision"
+):
+    """The audit record of one candidate: what was decided and why, also when nothing was sent."""
+
+    schema_version: int = 1
+    rule: str
+    rule_version: int
+    verdict: Verdict
+    occasion: str
+    due_at: str
+    why: str
+    stage: str
+    member_id: str | None = None
+    anonymous_id: str | None = None
+    trigger_id: str | None = None
+
+
+class Transition(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="type",
+    tag="transition",
+):
+    """A member changed stage or band, and why."""
+
+    schema_version: int = 1
+    kind: Literal["stage", "band"]
+    before: str
+    after: str
+    at: str
+    why: str
+    member_id: str | None = None
+    anonymous_id: str | None = None
+
+
+class MemberUpdate(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="type",
+    tag="member_update",
+):
+    """The projection of one member, for the serving store."""
+
+    schema_version: int = 1
+    stage: str
+    since: str
+    updated_at: str
+    band: str | None = None
+    member_id: str | None = None
+    anonymous_id: str | None = None
+    registered_at: str | None = None
+    orders: int = 0
+    spend: float = 0.0
+    refunded: float = 0.0
+    last_order_at: str | None = None
+    last_activity_at: str | None = None
+    next_deadline_at: str | None = None
+    activity_30d: float = 0.0
+    tier: str | None = None
+    points: float | None = None
+    locale: str | None = None
+    time_zone: str | None = None
+    birthday: str | None = None
+    recent_items: tuple[ContextItem, ...] = ()
+    cart: tuple[ContextItem, ...] = ()
+    opted_out: tuple[str, ...] = ()
+    open_triggers: tuple[str, ...] = ()
+    counts: dict[str, int] = {}
+    erased: bool = False
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="dead_letter"):
+    """A record that is never tried again: raw bytes, origin, and one sentence of reason."""
+
+    schema_version: int = 1
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    path: str
+    reason: str
+    key: str | None  # base64
+    raw: str  # base64 of the first 64 kB
+    length: int
+    sha256: str
+
+
+TriggerMessage: TypeAlias = Trigger | TriggerCancelled
+DecisionMessage: TypeAlias = Decision | Transition

@@ -1,0 +1,357 @@
+"""The serving store follows ``member-updates``: a real broker, and real Redis that fails."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaProducer
+from confluent_kafka import ConsumerGroupTopicPartitions
+from confluent_kafka.admin import AdminClient, NewTopic
+from redis.asyncio import Redis
+
+from agents.serving import Documents, Projector, ProjectorConfig
+from app.redis_store import RedisStore, StoreUnavailable, key_prefix
+from app.stack import StackInfo, processes
+from app.stack.files import free_port
+from app.stack.redis_server import RedisServer
+from models.triggers import MemberUpdate
+
+PARTITIONS = 4
+REDIS_TIMEOUT_MS = 300
+WAIT_SECONDS = 30.0
+
+pytestmark = pytest.mark.kafka
+
+
+def update(
+    identity: str, orders: int = 0, *, anonymous: bool = False, erased: bool = False
+) -> bytes:
+    return msgspec.json.encode(
+        MemberUpdate(
+            stage="active",
+            since="2026-11-21T10:00:00.000Z",
+            updated_at="2026-11-21T10:00:00.000Z",
+            orders=orders,
+            erased=erased,
+            member_id=None if anonymous else identity,
+            anonymous_id=identity if anonymous else None,
+        )
+    )
+
+
+class Feed:
+    """A topic of member updates of one test's own, and what a right store would hold."""
+
+    def __init__(self, stack: StackInfo, producer: AIOKafkaProducer) -> None:
+        self.tag = uuid4().hex[:8]
+        self.topic = f"member-updates-{self.tag}"
+        self.config = ProjectorConfig(stack.broker, f"projector-{self.tag}", self.topic, 100)
+        self.prefix = key_prefix(self.tag)
+        self.expected: dict[str, bytes] = {}
+        self._producer = producer
+        self._admin = AdminClient({"bootstrap.servers": stack.broker})
+        new = NewTopic(self.topic, PARTITIONS, 1, config={"cleanup.policy": "compact"})
+        self._admin.create_topics([new])[self.topic].result()
+
+    async def send(self, key: str, value: bytes | None) -> None:
+        await self._producer.send_and_wait(self.topic, value, key.encode())
+
+    async def send_round(self, members: int, orders: int) -> None:
+        """Say something new of every member, several times."""
+        sent = []
+        for again in (0, 1, 2):
+            for number in range(members):
+                value = update(f"m{number}", 10 * orders + again)
+                self.expected[f"{self.prefix}member:m{number}"] = value
+                sent.append(await self._producer.send(self.topic, value, f"m{number}".encode()))
+        await asyncio.gather(*sent)
+
+    def committed(self) -> int:
+        """Return how many records the group need not read again."""
+        [future] = self._admin.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(self.config.group)]
+        ).values()
+        return sum(max(tp.offset, 0) for tp in future.result().topic_partitions)
+
+
+@pytest.fixture
+async def feed(kafka_stack: StackInfo) -> AsyncIterator[Feed]:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_stack.broker)
+    await producer.start()
+    try:
+        yield Feed(kafka_stack, producer)
+    finally:
+        await producer.stop()
+
+
+@asynccontextmanager
+async def running(feed: Feed, store: object) -> AsyncIterator[Projector]:
+    projector = Projector(feed.config, store)  # type: ignore[arg-type]
+    projector.start()
+    try:
+        yield projector
+    finally:
+        await projector.stop()
+
+
+@asynccontextmanager
+async def connected(url: str, feed: Feed) -> AsyncIterator[RedisStore]:
+    store = RedisStore.connect(url, feed.prefix, REDIS_TIMEOUT_MS)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not what():  # noqa: ASYNC110 - the things waited for know no events
+            await asyncio.sleep(0.02)
+
+
+async def held(url: str, feed: Feed) -> dict[str, bytes]:
+    """Return what Redis holds for the feed."""
+    async with Redis.from_url(url) as client:
+        keys = [key async for key in client.scan_iter(match=f"{feed.prefix}*", count=1000)]
+        values = await client.mget(keys) if keys else []
+    return {key.decode(): value for key, value in zip(keys, values, strict=True)}
+
+
+class OwnRedis:
+    """A Redis server to be ill-treated."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "logs").mkdir()
+        self._server = RedisServer(folder)
+        self._server.prepare(lambda _: None)
+        self._port = free_port(7379, 7379)
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self.start()
+
+    def start(self) -> None:
+        self.process = self._server.launch(self._port)
+
+    def signal(self, sign: signal.Signals) -> None:
+        os.kill(self.process.pid, sign)
+
+    async def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        await until(lambda: not self.process.alive)
+
+    async def configure(self, name: str, value: str) -> None:
+        async with Redis.from_url(self.url) as client:
+            await client.config_set(name, value)
+
+
+@contextmanager
+def own_redis(folder: Path) -> Iterator[OwnRedis]:
+    redis = OwnRedis(folder)
+    try:
+        yield redis
+    finally:
+        processes.stop([redis.process], 0.0)
+
+
+class Memory:
+    """A store that keeps documents here, and takes nothing while it is ``away``."""
+
+    def __init__(self) -> None:
+        self.documents: dict[bytes, bytes] = {}
+        self.writes = 0
+        self.away = False
+
+    async def write(self, documents: Documents) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+        self.writes += 1
+        for key, value in documents.items():
+            if value is None:
+                self.documents.pop(key, None)
+            else:
+                self.documents[key] = value
+
+
+# --- into Redis ---
+
+
+async def test_redis_holds_the_last_document_of_every_member_that_is_not_gone(
+    kafka_stack: StackInfo, feed: Feed
+) -> None:
+    await feed.send_round(members=5, orders=1)
+    await feed.send("erased", update("erased", 1))
+    await feed.send("gone", update("gone", 1))
+    await feed.send("anonymous/a1", update("a1", anonymous=True))
+    async with connected(kafka_stack.redis, feed) as store, running(feed, store) as projector:
+        await until(lambda: projector.stats.read == 18)
+        assert await store.document("erased", anonymous=False) is not None
+        await feed.send("erased", update("erased", erased=True))
+        await feed.send("gone", None)
+        await until(lambda: projector.stats.read == 20)
+        visitor = update("a1", anonymous=True)
+        assert await held(kafka_stack.redis, feed) == {
+            **feed.expected,
+            f"{feed.prefix}anonymous:a1": visitor,
+        }
+        assert await store.document("a1", anonymous=True) == visitor
+        assert await store.document("a1", anonymous=False) is None
+        assert await store.document("gone", anonymous=False) is None
+    assert feed.committed() == 20
+
+
+async def test_updates_survive_a_redis_that_is_killed_and_one_that_hangs(
+    feed: Feed, tmp_path: Path
+) -> None:
+    with own_redis(tmp_path) as redis:
+        async with connected(redis.url, feed) as store, running(feed, store) as projector:
+            stats = projector.stats
+            await feed.send_round(members=150, orders=1)
+            await until(lambda: stats.read == 450)
+            assert stats.connected
+
+            await redis.kill()
+            await feed.send_round(members=200, orders=2)
+            await until(lambda: stats.failures >= 3)
+            assert not stats.connected
+            assert stats.last_error is not None
+            assert stats.waiting_since is not None
+            await until(lambda: stats.behind == 600)
+            # What Redis has not taken is not committed: a restart would read it again.
+            assert feed.committed() == 450
+
+            redis.start()
+            await until(lambda: stats.read == 1050)
+            assert await held(redis.url, feed) == feed.expected
+
+            before = stats.failures
+            redis.signal(signal.SIGSTOP)
+            await feed.send_round(members=200, orders=3)
+            await until(lambda: stats.failures > before)
+            redis.signal(signal.SIGCONT)
+            await until(lambda: stats.read == 1650 and stats.behind == 0)
+            assert stats.last_error is None
+            assert stats.waiting_since is None
+            assert await held(redis.url, feed) == feed.expected
+            # Each was read once: an outage of Redis is none of the group's business.
+            assert feed.committed() == 1650
+
+
+async def test_a_full_redis_is_waited_for_and_its_error_quotes_no_document(
+    feed: Feed, tmp_path: Path
+) -> None:
+    with own_redis(tmp_path) as redis:
+        async with connected(redis.url, feed) as store:
+            await until(lambda: redis._server.log.exists())
+            async with running(feed, store) as projector:
+                await feed.send_round(members=10, orders=1)
+                await until(lambda: projector.stats.read == 30)
+                await redis.configure("maxmemory", "1")
+                await feed.send_round(members=10, orders=2)
+                await until(lambda: projector.stats.failures > 0)
+                said = projector.stats.last_error
+                assert said is not None
+                assert "maxmemory" in said
+                assert "member_id" not in said
+                await redis.configure("maxmemory", "0")
+                await until(lambda: projector.stats.read == 60)
+                assert await held(redis.url, feed) == feed.expected
+
+
+async def test_a_redis_that_is_not_there_is_named_without_its_password(feed: Feed) -> None:
+    url = f"redis://:hunter2@127.0.0.1:{free_port(7379, 7379)}/0"
+    async with connected(url, feed) as store:
+        with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1") as caught:
+            await store.document("m1", anonymous=False)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_a_projector_stops_though_redis_hangs(feed: Feed, tmp_path: Path) -> None:
+    with own_redis(tmp_path) as redis:
+        async with connected(redis.url, feed) as store:
+            projector = Projector(feed.config, store)
+            projector.start()
+            await feed.send_round(members=3, orders=1)
+            await until(lambda: projector.stats.read == 9)
+            redis.signal(signal.SIGSTOP)
+            await feed.send_round(members=3, orders=2)
+            await until(lambda: projector.stats.failures > 0)
+            async with asyncio.timeout(WAIT_SECONDS):
+                await projector.stop()
+    assert feed.committed() == 9
+
+
+# --- following the topic ---
+
+
+async def test_what_is_said_often_of_a_member_is_written_once_a_batch(feed: Feed) -> None:
+    await feed.send_round(members=2, orders=1)
+    store = Memory()
+    async with running(feed, store) as projector:
+        await until(lambda: projector.stats.read == 6)
+    assert projector.stats.written == 2
+    assert store.documents[b"m0"] == feed.expected[f"{feed.prefix}member:m0"]
+
+
+async def test_a_projector_goes_on_where_the_one_before_it_stopped(feed: Feed) -> None:
+    await feed.send("m1", update("m1", 1))
+    async with running(feed, Memory()) as first:
+        await until(lambda: first.stats.read == 1)
+    await feed.send("m1", update("m1", 2))
+    store = Memory()
+    async with running(feed, store) as second:
+        await until(lambda: second.stats.read == 1)
+    assert store.documents == {b"m1": update("m1", 2)}
+
+
+async def test_a_batch_being_held_is_left_to_whoever_gets_its_partitions(feed: Feed) -> None:
+    stuck, healthy = Memory(), Memory()
+    stuck.away = True
+    await feed.send_round(members=50, orders=1)
+    async with running(feed, healthy) as second:
+        async with running(feed, stuck) as first:
+            await until(lambda: first.stats.failures > 0)
+        await until(lambda: second.stats.behind == 0 and len(healthy.documents) == 50)
+        # The stuck one's store comes back too late to overwrite anything.
+        stuck.away = False
+        await feed.send_round(members=50, orders=2)
+        await until(lambda: second.stats.behind == 0 and second.stats.read >= 300)
+    named = {f"{feed.prefix}member:{key.decode()}": doc for key, doc in healthy.documents.items()}
+    assert named == feed.expected
+    assert stuck.documents == {}
+
+
+async def test_projectors_share_the_partitions_and_every_document_ends_right(feed: Feed) -> None:
+    store = Memory()
+    async with running(feed, store) as first:
+        await feed.send_round(members=50, orders=1)
+        await until(lambda: first.stats.read > 0)
+        async with running(feed, store) as second:
+            rounds = 1
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not second.stats.read:
+                    rounds += 1
+                    await feed.send_round(members=50, orders=rounds)
+            await feed.send_round(members=50, orders=rounds + 1)
+        await until(lambda: feed.committed() == 150 * (rounds + 1))
+    named = {f"{feed.prefix}member:{key.decode()}": doc for key, doc in store.documents.items()}
+    assert named == feed.expected
+
+
+async def test_what_is_no_member_update_is_skipped_and_counted(
+    feed: Feed, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Memory()
+    await feed.send("m1", update("m1", 1))
+    await feed.send("m1", b"\xff{not json")
+    await feed.send("m2", b"[]")
+    await feed.send("m1", update("m1", 2))
+    async with running(feed, store) as projector:
+        await until(lambda: projector.stats.read == 4)
+    assert projector.stats.refused == 2
+    assert store.documents == {b"m1": update("m1", 2)}
+    assert "no member update" in caplog.text
