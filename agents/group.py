@@ -6,7 +6,7 @@ folded: if a fold raises, the member is loaded and its journal folded again, so 
 that made it raise has left no trace.
 """
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -169,9 +169,7 @@ class Collecting(Generic[StateT, EventT]):
         self.size += ROW_OVERHEAD + len(key) + len(body or b"")
         return member
 
-    def _put_out(
-        self, member: Touched[StateT, EventT], outputs: list[Output] | tuple[Output, ...]
-    ) -> None:
+    def _put_out(self, member: Touched[StateT, EventT], outputs: Sequence[Output]) -> None:
         member.outputs.extend(outputs)
         self.size += _size(outputs)
 
@@ -190,7 +188,7 @@ class Collecting(Generic[StateT, EventT]):
         member.due = fold.next_due(state)
 
 
-def _size(outputs: list[Output] | tuple[Output, ...]) -> int:
+def _size(outputs: Sequence[Output]) -> int:
     size = 0
     for output in outputs:
         size += OUTPUT_OVERHEAD + len(output.key) + len(output.value or b"")

@@ -11,27 +11,26 @@ merge's order between members decides is never what comes out, only when.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
 from agents.deadlines import DeadlineIndex
 from agents.fold import EventT, Fold, Refused, StateT
-from agents.group import Collecting, Group
-from agents.merge import NEVER, Lead, Merge, Wait
+from agents.group import Collecting
+from agents.merge import Lead, Merge, Wait
+from agents.pace import Pace
 from agents.ports import (
     ChangelogPort,
     Clock,
-    Output,
     OutputPort,
     SourcePort,
     SourceRecord,
     SourceTopic,
     Timer,
 )
+from agents.publish import Publisher
 from agents.recovery import Recovered, check_topics
-from agents.safe_time import SafeTime
 from agents.stats import LaneStats
 from agents.wal import Wal
 
@@ -46,10 +45,6 @@ SLICE_DEADLINES = 500
 GROUP_MS = 50
 """How long a group collects while records wait to be taken. A write costs 1-2 ms of CPU whatever
 its size: 50 ms make that a few per cent. With nothing waiting a group closes at once."""
-
-ASK_AGAIN_MS = 100
-"""How old an answer for the ends is when it is asked for again because what it promised does not
-arrive: the last offsets of a topic may have turned out to hold no records."""
 
 STUCK_MS = 10_000
 """Waiting this long for records that the broker holds is an alarm: a fetch takes milliseconds."""
@@ -123,17 +118,10 @@ class Lane(Generic[StateT, EventT]):
         self._lead: Lead[EventT] | None = None
         self._failing: dict[bytes, tuple[int, int]] = {}
 
-        self._until = clock.until
-        self._safe = SafeTime()
-        self._first_ends: dict[str, int] | None = None
-        self._read_first = False
-        self._answered_at = 0
-
+        self._pace = Pace(number, clock, source, self._merge, self._index)
         self._wal: Wal | None = None
-        self._closed: deque[Group] = deque()
-        self._reported = dict.fromkeys(fold.topics, 0)
+        self._publisher: Publisher[StateT, EventT] | None = None
         self._pending_since: int | None = None
-        self._written_at = 0
 
         self._wake = asyncio.Event()
         self._timers: list[Timer] = []
@@ -155,10 +143,10 @@ class Lane(Generic[StateT, EventT]):
         here, and whatever the ports raise.
         """
         check_topics(recovered, topics)
-        self._wal = Wal(
+        self._wal = wal = Wal(
             self._changelog, self.number, epoch, recovered, self._rows, self._limits.group_bytes
         )
-        await self._wal.reopen({name: topic.id for name, topic in topics.items()})
+        await wal.reopen({name: topic.id for name, topic in topics.items()})
         for place, (key, body) in enumerate(self._rows.items()):
             due = self._fold.due(body)
             if due is not None:
@@ -172,7 +160,15 @@ class Lane(Generic[StateT, EventT]):
             await self._outputs.send(again)
         self.stats.recovered = recovered.rows
         self.stats.resent = len(again)
-        self._written_at = self._clock.elapsed()
+        self._publisher = Publisher(
+            self.number,
+            self._fold,
+            wal,
+            self._outputs,
+            self._source,
+            self._clock,
+            self.stats,
+        )
         if not self._stopping:
             self._loop = asyncio.create_task(self._run(), name=f"lane-{self.number}")
 
@@ -237,17 +233,18 @@ class Lane(Generic[StateT, EventT]):
         """Do a slice of everything; return whether there is more to be done at once."""
         more = False
         if not self._stopping:
-            if self._until is None:
-                self._safe.settle(self._merge.fed_to)
+            self._pace.settle()
             more = self._fold_slice()
             self._resume()
-            self._ask_for_ends()
+            if self._asking is None and self._pace.wants_ends(self._lead):
+                self._asking = self._spawn(self._pace.ask())
         self._write_group(more)
         self._tell_stats()
         return more
 
     def _idle(self) -> bool:
-        return self._writing is None and not self._closed and self._pending_since is None
+        assert self._publisher is not None
+        return self._writing is None and not self._publisher.waiting and self._pending_since is None
 
     # -- taking and firing
 
@@ -258,7 +255,7 @@ class Lane(Generic[StateT, EventT]):
         while self._collecting.size < self._limits.group_bytes:
             self._lead = lead = self._merge.lead()
             taking = lead is not None and lead.wait is Wait.NOTHING
-            upto = self._fire_upto(lead, taking)
+            upto = self._pace.fire_upto(lead)
             floor = self._index.floor()
             overdue = floor is not None and floor <= upto
             if overdue and deadlines > 0:
@@ -266,34 +263,19 @@ class Lane(Generic[StateT, EventT]):
                 continue
             # On a live clock records go by while more deadlines are due than a turn may fire; in
             # stream time nobody waits, and the exact order is worth more.
-            if not taking or records == 0 or (overdue and self._until is not None):
+            if not taking or records == 0 or (overdue and self._pace.stream):
                 return taking or overdue
             assert lead is not None
-            records -= self._take(lead, records, -1 if overdue else NEVER, now)
+            records -= self._take(lead, records, -1 if overdue else self._pace.watch(), now)
         return self._writing is None
-
-    def _fire_upto(self, lead: Lead[EventT] | None, taking: bool) -> int:
-        """Return the instant up to which deadlines come before anything else."""
-        if self._until is None:
-            return self._safe.safe if lead is None else min(lead.queue.at, self._safe.safe)
-        if not self._read_first and self._first_ends is not None:
-            self._read_first = self._merge.taken_to(self._first_ends)
-        passed = self._until if self._read_first else -1
-        return max(passed, lead.queue.at) if taking and lead is not None else passed
 
     def _take(self, lead: Lead[EventT], most: int, watch: int, now: int | None) -> int:
         """Take records of the leading topic while it leads; return how many.
 
         Stops early at a deadline that is due at or before ``watch`` and comes first.
         """
-        queue, last_at, below, _ = lead
-        if self._until is None:
-            watch = min(watch, self._safe.safe)
-        elif not self._read_first and self._first_ends is not None:
-            # Time moves on to ``until`` before the first record that came after the start.
-            first_end = self._first_ends[queue.name]
-            if queue.taken < first_end:
-                below = min(below, first_end)
+        queue, last_at = lead.queue, lead.last_at
+        below = self._pace.below(lead)
         index, collecting, order = self._index, self._collecting, queue.order
         limit = self._limits.group_bytes
         taken = 0
@@ -386,50 +368,6 @@ class Lane(Generic[StateT, EventT]):
                 queue.paused = False
                 self._source.resume(self.number, queue.name)
 
-    # -- asking
-
-    def _ask_for_ends(self) -> None:
-        if self._asking is None and self._ends_wanted():
-            self._asking = self._spawn(self._ask())
-
-    def _ends_wanted(self) -> bool:
-        old = self._clock.elapsed() - self._answered_at >= ASK_AGAIN_MS
-        if self._until is not None and not self._read_first and (self._first_ends is None or old):
-            return True
-        if self._lead is not None and self._lead.wait is not Wait.NOTHING:
-            return old or self._lead.wait is Wait.ENDS
-        now = self._clock.now()
-        if now is None:
-            return False
-        due = self._due_by(now)
-        if due is None or due <= self._safe.safe or self._held():
-            return False
-        return old or not self._safe.asked_since(due)
-
-    def _due_by(self, now: int) -> int | None:
-        """Return the next due instant if it has come."""
-        self._index.refine(now)
-        floor = self._index.floor()
-        return None if floor is None or floor > now else floor
-
-    def _held(self) -> bool:
-        return self._clock.elapsed() < self._safe.held_until
-
-    async def _ask(self) -> None:
-        instant = self._clock.now()
-        asked = self._clock.elapsed()
-        ends = await self._source.ends(self.number)
-        self.stats.questions += 1
-        self._answered_at = self._clock.elapsed()
-        self._merge.told_ends(ends)
-        if instant is not None:
-            self._safe.answered(instant, asked, self._answered_at, ends)
-        elif self._first_ends is None:
-            self._first_ends = dict(ends)
-        else:
-            first = self._first_ends
-            self._first_ends = {name: min(end, ends[name]) for name, end in first.items()}
-
     # -- writing
 
     def _pending(self) -> None:
@@ -437,53 +375,21 @@ class Lane(Generic[StateT, EventT]):
             self._pending_since = self._clock.elapsed()
 
     def _write_group(self, more: bool) -> None:
+        publisher = self._publisher
+        assert publisher is not None
         if self._writing is not None:
             return
         elapsed = self._clock.elapsed()
-        if not self._closed and self._pending_since is not None:
-            full = self._collecting.size >= self._limits.group_bytes
+        limit = self._limits.group_bytes
+        if not publisher.waiting and self._pending_since is not None:
+            full = self._collecting.size >= limit
             if not more or full or elapsed - self._pending_since >= GROUP_MS:
-                self._close_group()
-        if self._closed:
-            group = self._closed.popleft()
-            unwritten = frozenset(key for later in self._closed for key in later.rows)
-            self._writing = self._spawn(self._write(group, unwritten))
-        elif elapsed - self._written_at >= IDLE_CHECK_MS and not self._stopping:
-            self._writing = self._spawn(self._check())
-
-    def _close_group(self) -> None:
-        self._pending_since = None
-        groups = self._collecting.close(self._limits.group_bytes)
-        for queue in self._merge.queues:
-            if queue.taken > self._reported[queue.name]:
-                self._reported[queue.name] = groups[-1].done[queue.name] = queue.taken
-        self._closed.extend(groups)
-
-    async def _write(self, group: Group, unwritten: frozenset[bytes]) -> None:
-        assert self._wal is not None
-        outputs: list[Output] = group.outputs
-        if group.rows:
-            await self._wal.write(group, unwritten)
-            self._written_at = self._clock.elapsed()
-            outputs = outputs + [
-                output
-                for key, body in group.rows.items()
-                for output in self._fold.project(key, body)
-            ]
-            self.stats.groups += 1
-            self.stats.rows += len(group.rows)
-            self.stats.group_bytes += group.size
-        outputs = outputs + group.loose
-        if outputs:
-            await self._outputs.send(outputs)
-            self.stats.outputs += len(outputs)
-        for topic, offset in group.done.items():
-            self._source.done(self.number, topic, offset)
-
-    async def _check(self) -> None:
-        assert self._wal is not None
-        self._written_at = self._clock.elapsed()
-        await self._wal.check()
+                self._pending_since = None
+                publisher.close(self._collecting, self._merge.queues, limit)
+        if publisher.waiting:
+            self._writing = self._spawn(publisher.publish())
+        elif elapsed - publisher.written_at >= IDLE_CHECK_MS and not self._stopping:
+            self._writing = self._spawn(publisher.check())
 
     # -- waiting
 
@@ -504,28 +410,20 @@ class Lane(Generic[StateT, EventT]):
     def _set_timers(self) -> None:
         if self._stopping:
             return
-        clock, elapsed = self._clock, self._clock.elapsed()
+        assert self._publisher is not None
+        clock = self._clock
         wakes = []
         if self._writing is None:
-            wakes.append(self._written_at + IDLE_CHECK_MS)
-        if self._held():
-            wakes.append(self._safe.held_until)
-        elif self._asking is None and self._waits_for_records():
-            wakes.append(self._answered_at + ASK_AGAIN_MS)
+            wakes.append(self._publisher.written_at + IDLE_CHECK_MS)
+        look_again = self._pace.look_again_at(self._lead)
+        if look_again is not None and self._asking is None:
+            wakes.append(look_again)
         if wakes:
-            self._timers.append(clock.call_later(max(min(wakes) - elapsed, 1), self._wake.set))
+            pause = max(min(wakes) - clock.elapsed(), 1)
+            self._timers.append(clock.call_later(pause, self._wake.set))
         floor, now = self._index.floor(), clock.now()
         if now is not None and floor is not None and floor > now:
             self._timers.append(clock.call_at(floor, self._wake.set))
-
-    def _waits_for_records(self) -> bool:
-        """Return whether ends are known that the lane has yet to be fed up to."""
-        if self._until is not None and not self._read_first:
-            return True
-        if self._lead is not None and self._lead.wait is Wait.RECORDS:
-            return True
-        now, floor = self._clock.now(), self._index.floor()
-        return now is not None and floor is not None and self._safe.safe < floor <= now
 
     def _cancel_timers(self) -> None:
         for timer in self._timers:
@@ -545,13 +443,12 @@ class Lane(Generic[StateT, EventT]):
         stats.queued = {queue.name: len(queue) for queue in self._merge.queues}
         stats.armed = len(self._index)
         stats.next_due = self._index.floor()
-        stats.safe_time = self._safe.safe
-        stats.held = self._held()
+        stats.safe_time = self._pace.safe
+        stats.held = self._pace.held
+        stats.questions = self._pace.questions
         stats.repaired = self._wal.repaired if self._wal is not None else 0
         if self._lead is None or self._lead.wait is not Wait.RECORDS:
             stats.waiting_since = None
         elif stats.waiting_since is None:
             stats.waiting_since = elapsed
-        stats.stuck = (
-            stats.waiting_since is not None and elapsed - stats.waiting_since >= STUCK_MS
-        )
+        stats.stuck = stats.waiting_since is not None and elapsed - stats.waiting_since >= STUCK_MS

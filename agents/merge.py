@@ -111,13 +111,13 @@ class TopicQueue(Generic[EventT]):
             record = self._chunk[self._place]
             self._place += 1
             decoded = self._decode(record)
-            if type(decoded) is Refused:
+            if isinstance(decoded, Refused):
                 self.taken = record.offset + 1
                 self._refuse(decoded)
                 continue
             self.record = record
-            self.decoded = decoded  # type: ignore[assignment]
-            self.at = decoded[1]  # type: ignore[assignment]
+            self.decoded = decoded
+            self.at = decoded.at
             return True
 
     def __len__(self) -> int:
@@ -158,9 +158,7 @@ class Merge(Generic[EventT]):
         decode: Callable[[SourceRecord], Decoded[EventT] | Refused],
         refuse: Callable[[Refused], None],
     ) -> None:
-        self.queues = [
-            TopicQueue(name, order, decode, refuse) for order, name in enumerate(topics)
-        ]
+        self.queues = [TopicQueue(name, order, decode, refuse) for order, name in enumerate(topics)]
         self.by_name = {queue.name: queue for queue in self.queues}
 
     def told_ends(self, ends: Mapping[str, int]) -> None:

@@ -127,8 +127,8 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
         if task is None:
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._writing.acquire()
+            async with asyncio.timeout(STOP_SECONDS), self._writing:
+                pass  # a write under way has ended, and none begins before the task is cancelled
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
@@ -142,7 +142,6 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
             except Exception as error:
                 # Whatever it is, it is not worth a worker: the documents can be made again.
                 log.warning("the projector starts over: %r", error)
-                self._failed(error)
             pause = FIRST_RETRY_SECONDS if self.stats.read > began else _longer(pause)
             await asyncio.sleep(pause)
 
@@ -231,7 +230,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
     def _succeeded(self, batch: _Batch) -> None:
         stats = self.stats
         if stats.last_error is not None:
-            log.warning("the serving store takes updates again, %d behind", stats.behind)
+            log.info("the serving store takes updates again, %d behind", stats.behind)
         stats.connected, stats.last_error = True, None
         stats.read += batch.records
         stats.written += len(batch.documents)

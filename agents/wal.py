@@ -57,8 +57,8 @@ class Wal:
         """Write again what zombies wrote over before this owner's time, and new topic ids."""
         stale = set(self._stale)
         self.repaired += bool(stale)
-        if self._topics != self._topics | topics:
-            self._topics |= topics
+        if not topics.items() <= self._topics.items():
+            self._topics.update(topics)
             stale.add(TOPICS)
         if stale:
             await self._append(self._ours_again(stale), ())

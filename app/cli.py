@@ -10,7 +10,6 @@ from config.errors import ConfigErrors
 
 # Modules with ``add_parsers(subparsers)``; each parsed namespace holds its function as ``run``.
 PARTS = (
-    "app.demo.commands",
     "app.stack.commands",
     "app.broker_commands",
     "app.worker_command",
@@ -19,7 +18,6 @@ PARTS = (
     "app.rules_commands",
     "app.member_command",
     "app.contracts",
-    "app.bench.commands",
 )
 BAD_INPUT = 2
 

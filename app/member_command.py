@@ -3,21 +3,26 @@
 import argparse
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from app.options import settings_of
 from app.redis_store import RedisStore, StoreUnavailable, key_prefix
 from config.errors import ConfigErrors
-from config.settings import Settings, load_settings
+from config.settings import Settings
 from models.triggers import ContextItem, MemberUpdate
+
+if TYPE_CHECKING:
+    from app.options import Subparsers
 
 _DONE, _FAILED, _BAD_INPUT = 0, 1, 2
 
 
-def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parsers(subparsers: "Subparsers") -> None:
     """Register ``member``; the parsed namespace holds its function as ``run``."""
     parser = subparsers.add_parser(
         "member",
@@ -27,6 +32,9 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument("id", metavar="ID")
     parser.add_argument("--anonymous", action="store_true", help="ID is an anonymous id")
     parser.add_argument("--redis", metavar="URL", help="default: LIFECYCLE_REDIS")
+    parser.add_argument(
+        "--settings", type=Path, metavar="FILE", help="settings in TOML (see .env.example)"
+    )
     parser.add_argument("--json", action="store_true", help="print the document as one JSON object")
     parser.set_defaults(run=run_member)
 
@@ -34,7 +42,7 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
 def run_member(args: argparse.Namespace) -> int:
     """Print what is known; return the exit code."""
     try:
-        settings = load_settings(os.environ, options={"redis": args.redis} if args.redis else None)
+        settings = settings_of(args)
     except ConfigErrors as errors:
         print(errors, file=sys.stderr)
         return _BAD_INPUT

@@ -102,9 +102,7 @@ def disarmed_by_any(keys: dict[str, list[int]], place: int) -> bool:
     return every is not None and every[-1] < 0 and place_of(every[-1]) > place
 
 
-def fold_plain(
-    member: Member, track: Track, mark: int, arms: bool, ends: bool
-) -> tuple[list[int], int]:
+def fold_plain(member: Member, track: Track, mark: int, arms: bool) -> tuple[list[int], int]:
     """Fold a mark into a plain track; return its marks and the index where it stands, or -1."""
     keys = member.tracks.get(track.id)
     place = place_of(mark)
@@ -112,7 +110,7 @@ def fold_plain(
         if keys is not None and place_of(keys[ANY_KEY][-1]) <= place:
             del member.tracks[track.id]
         return [], -1
-    if not ends and any(member.seen.get(FACT_CODE[name], 0) > place for name in track.of_types):
+    if any(member.seen.get(FACT_CODE[name], 0) > place for name in track.of_types):
         return [], -1
     marks = member.tracks.setdefault(track.id, {}).setdefault(ANY_KEY, [])
     return marks, fold(marks, mark, True, False, 0)

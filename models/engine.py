@@ -16,7 +16,7 @@ from models.ids import content_hash, short_hash, trigger_id
 from models.marks import at_of, code_of, instant_of, mark, place, place_of
 from models.member import KEPT_IDS, KEPT_OPEN, KEPT_RAISED, Member, OpenTrigger
 from models.rulebook import EVENT_TYPES, FACT_CODE, RuleBook, Side, Track
-from models.rules import Absence, OrdersAtLeast, Rule
+from models.rules import Absence, OrdersAtLeast, Rule, StageEntered
 from models.stages import BANDS, NEVER, STAGES, Facts, holds, possible_at
 from models.times import DAY, format_duration, rfc3339
 from models.triggers import (
@@ -99,7 +99,8 @@ def handle(member: Member, event: Received, context: Context) -> Outcome:
         _erase(outcome, event, context)
         return outcome
     facts = fold(member, event, book.limits.allowed_lateness)
-    came_back = event.type in ACTIVITY and at == member.stage_since
+    # An activity of before the stage began, but heard of only now, is a sign of life all the same.
+    came_back = event.type in ACTIVITY and at == member.last_activity
     member.newest = max(member.newest, place(at, event.rank))
     member.advanced_to = max(member.advanced_to, at)
     _overtake(outcome, event, facts, book)
@@ -245,7 +246,7 @@ def _fold_absences(
             if not ends and not begins:
                 continue
             if track.plain:
-                marks, index = absence.fold_plain(member, track, it, bool(begins), bool(ends))
+                marks, index = absence.fold_plain(member, track, it, bool(begins))
                 candidates += _belated(outcome, book, marks, index, track, it, "")
                 continue
             keys = member.tracks.setdefault(track.id, {})
@@ -313,7 +314,8 @@ def _facts_of(member: Member) -> Facts:
         member.registered_at,
         member.order_count,
         member.orders,
-        max(member.last_activity, member.first_seen),
+        # Registering is no activity, but it brings somebody back.
+        max(member.last_activity, member.first_seen, member.registered_at),
     )
 
 
@@ -345,7 +347,7 @@ def _move_stage(
     """
     member = outcome.member
     facts = _facts_of(member)
-    facts.came_back = came_back
+    facts.came_back = came_back and member.stage_since > 0
     candidates: list[Candidate] = []
     if member.stage_since == 0:
         member.stage_since = member.band_since = at
@@ -668,6 +670,8 @@ def _was_wrong(
     unless = rule.unless if rule is not None and event.type == "purchase" else None
     if unless is not None and _has_ordered(member, unless, trigger.due):
         return True
+    if rule is not None and isinstance(rule.when, StageEntered):
+        return _is_overtaken(trigger, event, facts, book)
     track = book.track_of_rule.get(trigger.rule)
     if track is None or place(event.at, event.rank) < place_of(trigger.armed):
         return False
@@ -692,17 +696,22 @@ def _is_settled(
 ) -> bool:
     """Tell whether an open trigger has lost its point, or its permission, with this event."""
     track = book.track_of_rule.get(trigger.rule)
-    for fact in facts:
-        for match in book.overtaken.get(fact, {}).get(trigger.rule, ()):
-            if match is None or match(event.event):
+    for fact in facts if track is not None else ():
+        for other, _, disarms in book.sides.get(fact, ()):
+            if other is track and _speaks_of(disarms, event, trigger.key):
                 return True
-        if track is not None:
-            for other, _, disarms in book.sides.get(fact, ()):
-                if other is track and _speaks_of(disarms, event, trigger.key):
-                    return True
+    if _is_overtaken(trigger, event, facts, book):
+        return True
     if event.type == "ticket_opened":
         return trigger.marketing
     return _is_refused(trigger, event, member)
+
+
+def _is_overtaken(
+    trigger: OpenTrigger, event: Received, facts: Iterable[str], book: RuleBook
+) -> bool:
+    matches = (m for fact in facts for m in book.overtaken.get(fact, {}).get(trigger.rule, ()))
+    return any(match is None or match(event.event) for match in matches)
 
 
 def _is_refused(trigger: OpenTrigger, event: Received, member: Member) -> bool:

@@ -96,7 +96,7 @@ def fold(member: Member, received: Received, lateness: int) -> tuple[str, ...]:
             if member.counts.get(CODE_OF["add_to_cart"]):
                 at_once = _mark(received)
                 changes = [CartChange(at_once, x.item_id, -x.quantity) for x in event.items]
-                changes = changes or [CartChange(at_once, "", 0)]
+                changes = changes or [CartChange(at_once, "", 0.0)]
                 if _change_cart(member, changes, lateness):
                     facts = (kind, "cart_emptied")
         case Refunded():

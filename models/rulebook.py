@@ -94,6 +94,10 @@ class Track:
         # One key, and what ends it is told by its type alone: nothing is kept but the armed mark,
         # because the member remembers when each such type was seen last.
         self.plain = absence.same is None and not any(pattern.where for pattern in absence.of)
+        # Whatever ends a deadline starts the next: the armed mark tells when that was.
+        self.renews = set(self.of_types) <= set(self.after_types) and not any(
+            pattern.where for pattern in absence.after
+        )
         self._lateness = lateness
 
     def add(self, within: int, rule: Rule) -> None:
@@ -138,7 +142,7 @@ class RuleBook:
         # deadline ahead of it.
         self.remembered_for: dict[int, int] = {}
         for track in self.tracks.values():
-            if track.plain and not set(track.after_types) <= set(track.of_types):
+            if track.plain and not track.renews:
                 for name in track.of_types:
                     longest = max(track.withins[-1], self.remembered_for.get(FACT_CODE[name], 0))
                     self.remembered_for[FACT_CODE[name]] = longest

@@ -72,7 +72,7 @@ class Facts(msgspec.Struct):
     order_count: int
     orders: Sequence[int]
     last_activity: int
-    # An activity at the very instant at which the stage was entered, but after it.
+    # The newest activity was folded just now, and the stage had been entered before.
     came_back: bool = False
 
 

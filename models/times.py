@@ -30,7 +30,7 @@ def rfc3339(instant: int) -> str:
     '2026-11-21T10:00:00.000Z'
     """
     moment = _EPOCH + timedelta(milliseconds=instant)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant % 1000:03d}Z"
+    return moment.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def parse_instant(text: str) -> int:

@@ -1,5 +1,7 @@
 """Worker processes of the fast lane on a real broker: what they commit and how they end."""
 
+import re
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -97,6 +99,50 @@ def test_two_workers_killed_in_turn_lose_nothing_and_count_nothing_twice(bench: 
     assert len(origins(bench)) == produced
     assert bench.counts() == dict.fromkeys(TWENTY_EACH, 80)
     assert sum(bench.committed().values()) == produced
+
+
+def test_lanes_that_nobody_else_has_owned_keep_their_rows_over_a_rebalance(bench: Bench) -> None:
+    bench.produce(bench.some(1000))
+    with bench.worker() as stayer:
+        wait_for(lambda: sum(bench.committed().values()) == 1000)
+        with bench.worker() as guest:
+            wait_for(lambda: guest.taken_over() == [2] and stayer.taken_over() == [4, 2])
+            assert stayer.recovered() == 0
+            assert guest.recovered() > 0
+            bench.produce(bench.some(1000))
+            wait_for(lambda: sum(bench.committed().values()) == 2000)
+            assert guest.terminate() == 0, guest.said()
+        wait_for(lambda: stayer.taken_over() == [4, 2, 4])
+        assert stayer.recovered() > 0
+        bench.produce(bench.some(1000))
+        wait_for(lambda: sum(bench.committed().values()) == 3000)
+        stayer.kill()
+    assert bench.counts() == dict.fromkeys(TWENTY_EACH, 60)
+
+
+def test_a_worker_frozen_before_it_wrote_finds_its_lane_taken_and_stops_with_70(
+    bench: Bench,
+) -> None:
+    bench.produce(bench.some(1000))
+    with bench.worker(freeze_on="v999") as frozen:
+        wait_for(lambda: frozen.is_frozen())
+        with bench.worker() as heir:
+            wait_for(lambda: sum(bench.committed().values()) == 1000)
+            sent = origins(bench)
+            frozen.process.send_signal(signal.SIGCONT)
+            assert frozen.wait() == 70
+            assert re.search(r"lane \d was taken over", frozen.said())
+            # A group that was written before the heir's fence may have been sent by both.
+            assert origins(bench).keys() == sent.keys()
+            bench.produce(bench.some(1000))
+            wait_for(lambda: sum(bench.committed().values()) == 2000)
+            heir.kill()
+    assert bench.counts() == dict.fromkeys(TWENTY_EACH, 40)
+    with bench.worker() as last:
+        bench.produce(bench.some(1000))
+        wait_for(lambda: sum(bench.committed().values()) == 3000)
+        assert last.terminate() == 0, last.said()
+    assert bench.counts() == dict.fromkeys(TWENTY_EACH, 60)
 
 
 def test_a_deleted_range_below_the_groups_offset_stops_the_worker_with_a_sentence(

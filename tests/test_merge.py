@@ -36,7 +36,7 @@ class Lane:
 
     def take(self) -> list[tuple[str, int]]:
         """Take what may be taken, in runs as a lane does."""
-        taken = []
+        taken: list[tuple[str, int]] = []
         while True:
             lead = self.merge.lead()
             if lead is None or lead.wait is not Wait.NOTHING:

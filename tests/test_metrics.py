@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from agents.members import MemberStats
 from agents.serving import ProjectionStats
 from agents.stats import LaneStats
-from app.metric_list import METRICS, Kind, documentation
+from app.metric_list import METRICS, Declared, Kind, documentation
 from app.metrics import Metrics, Sources
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "metrics.md"
@@ -65,7 +65,7 @@ def test_the_documentation_is_that_of_the_declarations() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_every_metric_is_named_by_the_conventions(metric) -> None:  # type: ignore[no-untyped-def]
+def test_every_metric_is_named_by_the_conventions(metric: Declared) -> None:
     assert re.fullmatch(r"lifecycle_[a-z]+(_[a-z]+)*", metric.name)
     assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER)
     if metric.kind is Kind.HISTOGRAM:

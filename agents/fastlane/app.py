@@ -87,7 +87,9 @@ class FastApp(faust.App):  # type: ignore[misc]
 
     def _crash(self, reason: BaseException) -> None:
         # Faust would end in an orderly way, committing on the way out.
-        fail_stop(reason)
+        if not self.should_stop:
+            fail_stop(reason)
+        super()._crash(reason)
 
 
 def create_fast_app(config: FastLaneConfig, open_lane: OpenLane) -> FastApp:

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from agents.fastlane.ends import EndOffsets
 from agents.fastlane.producer import BatchProducer
 from agents.ports import LoggedRow, Row
+from agents.recovery import OUTBOX
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class KafkaChangelog:
         self._producer = producer
         self._ends = ends
         self._brokers = brokers
+        self._written_to: dict[int, int] = {}
+        self._outboxes: dict[int, LoggedRow] = {}
         self._readers = asyncio.Semaphore(READERS)
 
     async def append(self, lane: int, rows: Sequence[Row]) -> int | None:
@@ -47,8 +50,23 @@ class KafkaChangelog:
         for key, value in rows:
             if batch.append(timestamp=None, key=key, value=value) is None:
                 raise ValueError(f"a group of {len(rows)} rows is larger than a record batch")
+        self._written_to.pop(lane, None)
         [written] = await self._producer.send([(self._topic, lane, batch)])
-        return None if written is None or written.offset < 0 else written.offset
+        if written is None or written.offset < 0:
+            return None
+        first: int = written.offset
+        self._written_to[lane] = first + len(rows)
+        if rows[0].key == OUTBOX:
+            self._outboxes[lane] = LoggedRow(first, *rows[0])
+        return first
+
+    def written_to(self, lane: int) -> int | None:
+        """Return the offset after the last row that was appended here; None when unknown."""
+        return self._written_to.get(lane)
+
+    def last_outbox(self, lane: int) -> LoggedRow | None:
+        """Return the last outbox that was appended here, if any was."""
+        return self._outboxes.get(lane)
 
     async def end(self, lane: int) -> int:
         """Return the offset that the next row of a lane would get, asked from the broker now."""

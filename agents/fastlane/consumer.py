@@ -19,7 +19,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerStoppedError, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage, Message
@@ -96,7 +102,12 @@ class FastConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _fetch_records(
         self, consumer: AIOKafkaConsumer, *args: Any, **kwargs: Any
     ) -> Fetched:
-        records = await super()._fetch_records(consumer, *args, **kwargs)
+        try:
+            records = await super()._fetch_records(consumer, *args, **kwargs)
+        except NoOffsetForPartitionError:
+            # aiokafka looks for committed offsets as soon as partitions are assigned, finds none,
+            # and says so here, long after every partition was sought where it begins.
+            records = {}
         assignment = consumer._subscription.subscription.assignment
         positions = {}
         if assignment is not None:
@@ -280,6 +291,10 @@ class FastConsumer(Consumer):  # type: ignore[misc]
                 async for _, message in self.getmany(timeout=POLL_SECONDS):
                     # A full stream queue must not hold up a revocation.
                     await self.wait_first(self.callback(message), self.suspend_flow.wait())
+        except asyncio.CancelledError:
+            # Faust takes any cancellation during a rebalance for a reason to start over.
+            if not fetcher.should_stop:
+                raise
         except ConsumerStoppedError:
             if not self.app.should_stop:
                 fail_stop("the consumer was stopped by its connection")

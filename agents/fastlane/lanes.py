@@ -9,14 +9,8 @@ from typing import Protocol
 
 from agents.fastlane.connections import Connections
 from agents.fastlane.table import LaneTable
-from agents.ports import (
-    ChangelogPort,
-    OutputPort,
-    SourcePort,
-    SourceRecord,
-    SourceTopic,
-)
-from agents.recovery import Recovered, fence, recover
+from agents.ports import ChangelogPort, OutputPort, SourcePort, SourceRecord, SourceTopic
+from agents.recovery import Recovered, Recovery, fence, recover
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +38,11 @@ class Lane(Protocol):
     def feed(self, topic: str, records: Sequence[SourceRecord]) -> None:
         """Take over a chunk of one topic, in offset order."""
 
-    async def stop(self) -> None:
-        """Finish what is under way, in bounded time; nothing is fed any more."""
+    async def stop(self) -> bool | None:
+        """Finish what is under way, in bounded time; nothing is fed any more.
+
+        Returns True when the rows are what the changelog says and all outputs are out.
+        """
 
 
 OpenLane = Callable[[LaneWorld], Lane]
@@ -55,7 +52,9 @@ class Lanes:
     """All lanes of this worker.
 
     They are opened anew at every assignment: between two of them somebody else may have owned
-    any of them, and only a new fence tells.
+    any of them, and only a new fence tells. When it lands right behind what we wrote last, nobody
+    has, and the rows of a lane that had finished are still right: most lanes survive a rebalance
+    without being read again.
     """
 
     def __init__(
@@ -70,6 +69,8 @@ class Lanes:
         self._open = open_lane
         self._instance = instance
         self._lanes: dict[int, Lane] = {}
+        self._recovered: dict[int, Recovered] = {}
+        self._finished: set[int] = set()
 
     @property
     def running(self) -> Mapping[int, Lane]:
@@ -84,13 +85,12 @@ class Lanes:
         began = monotonic()
         numbers = sorted(numbers)
         topics = await self._connections.source_topics(numbers)
-        lanes: dict[int, Lane] = {}
+        for number in self._recovered.keys() - numbers:
+            self._forget(number)
+        lanes = {number: self._open(number) for number in numbers}
         try:
-            for number in numbers:
-                self._table.forget(number)
-                lanes[number] = self._open(number)
             rows = await asyncio.gather(
-                *(self._recover(number, lanes[number], topics[number]) for number in numbers)
+                *(self._recover(number, lane, topics[number]) for number, lane in lanes.items())
             )
         except BaseException:
             await _stop(lanes.values())
@@ -105,25 +105,54 @@ class Lanes:
 
     async def _recover(self, number: int, lane: Lane, topics: Mapping[str, SourceTopic]) -> int:
         changelog = self._connections.changelog
+        written_to = changelog.written_to(number)
         epoch = await fence(changelog, number, self._instance)
-        recovered = await recover(changelog, number, epoch, self._table.rows(number))
+        if number in self._finished and epoch == written_to:
+            recovered = self._resumed(number)
+        else:
+            rows = self._table.rows(number)
+            rows.clear()
+            recovered = await recover(changelog, number, epoch, rows)
+        self._finished.discard(number)
         await lane.start(epoch, recovered, topics)
+        # By now the lane has written the ids of its topics, whatever they were before.
+        ids = {name: topic.id for name, topic in topics.items()}
+        self._recovered[number] = recovered._replace(topics=ids)
         return recovered.rows
+
+    def _resumed(self, number: int) -> Recovered:
+        """Return what a recovery would have found, had it read what we know."""
+        recovered = self._recovered[number]
+        outbox = recovered.outbox
+        written = self._connections.changelog.last_outbox(number)
+        if written is not None:
+            recovery = Recovery({})
+            recovery.take([written])
+            # It may be from a time before another owner wrote later ones.
+            outbox = max(outbox, recovery.finish().outbox, key=lambda known: known.number)
+        return Recovered(0, outbox._replace(outputs=[]), (), frozenset(), recovered.topics)
 
     def feed(self, number: int, topic: str, records: Sequence[SourceRecord]) -> None:
         """Hand a chunk to its lane; raises ``KeyError`` when that is not being worked on."""
         self._lanes[number].feed(topic, records)
 
     async def stop(self) -> None:
-        """Let all lanes finish what is under way, in bounded time, and drop them.
+        """Let all lanes finish what is under way, in bounded time.
 
         What a lane could not finish is not done, so the next owner does it again.
         """
         lanes, self._lanes = self._lanes, {}
-        await _stop(lanes.values())
-        for number in lanes:
-            self._table.forget(number)
+        for number, finished in zip(lanes, await _stop(lanes.values()), strict=True):
+            if finished:
+                self._finished.add(number)
+            else:
+                self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        self._table.forget(number)
+        self._recovered.pop(number, None)
+        self._finished.discard(number)
 
 
-async def _stop(lanes: Iterable[Lane]) -> None:
-    await asyncio.gather(*(lane.stop() for lane in lanes))
+async def _stop(lanes: Iterable[Lane]) -> list[bool | None]:
+    return await asyncio.gather(*(lane.stop() for lane in lanes))

@@ -2,6 +2,10 @@
 
 import asyncio
 import gc
+import logging
+import os
+from threading import Timer
+from typing import Any
 
 import faust
 
@@ -10,15 +14,30 @@ from agents.fastlane.failstop import fail_stop
 from agents.fastlane.quiet import quieten_libraries
 from agents.fastlane.settings import SERVICE_LOG
 
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 4.5
+"""When a stop that has been asked for is cut short: supervisors kill after 5 to 10 seconds."""
+
 
 class FastWorker(faust.Worker):  # type: ignore[misc]
     """Faust's worker without its spinner, its hold on the log, and its redirection of print."""
 
     logger = SERVICE_LOG
+    told_to_stop = False
 
     def __init__(self, app: FastApp, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(app, quiet=True, redirect_stdouts=False, override_logging=False, loop=loop)
         self.spinner = None
+
+    def _schedule_shutdown(self, signal: Any) -> None:
+        self.told_to_stop = True
+        # Without a broker some of what Faust and aiokafka wait for never comes, and they wait in
+        # ways that also block the event loop.
+        patience = Timer(STOP_SECONDS, _stop_waiting)
+        patience.daemon = True
+        patience.start()
+        super()._schedule_shutdown(signal)
 
 
 def run_worker(app: FastApp) -> int:
@@ -35,11 +54,21 @@ def run_worker(app: FastApp) -> int:
     try:
         worker.execute_from_commandline()
     except SystemExit as ended:
-        if ended.code:
-            fail_stop(worker.crash_reason or f"the worker ended with exit code {ended.code}")
-    except Exception as error:
-        fail_stop(error)
+        if ended.code and not worker.told_to_stop:
+            reason = worker.crash_reason or ended.__context__
+            fail_stop(reason or f"the worker ended with exit code {ended.code}")
+    except (Exception, asyncio.CancelledError) as error:
+        if not worker.told_to_stop:
+            fail_stop(error)
+        log.warning("stopping was not smooth: %r", error)
     return 0
+
+
+def _stop_waiting() -> None:
+    # What was under way is not acknowledged, so its lanes' next owners do it again.
+    log.warning("stopped without leaving the group: a broker does not answer")
+    logging.shutdown()
+    os._exit(0)
 
 
 def _collect_seldom() -> None:

@@ -47,7 +47,7 @@ def book_of(directory: Path, policy: Path | None = None, **limits: Any) -> RuleB
 
 
 def write_rules(directory: Path, *rules: Mapping[str, Any]) -> Path:
-    """Write rules as files (JSON is YAML); what a rule must have and a test does not care about is added."""
+    """Write rules as files (JSON is YAML), and add what a rule must have besides."""
     directory.mkdir(parents=True, exist_ok=True)
     for rule in rules:
         whole = {"version": 1, "about": "A rule.", "reentry": "always", "expires_after": "1d"}
@@ -98,6 +98,131 @@ def arrived(events: Iterable[Mapping[str, Any]]) -> list[Received]:
         found.append(received(one, ends[topic]))
         ends[topic] += 1
     return found
+
+
+BROWSING = ["visit", "view_item", "search", "add_to_cart", "remove_from_cart", "begin_checkout"]
+ACTIVITY = [*BROWSING, "purchase"]
+
+
+def same(kinds: str | list[str], field: str, **more: Any) -> dict[str, Any]:
+    return {"event": kinds, "same": field, **more}
+
+
+def _unless_ordered(at_least: int, within: str) -> dict[str, Any]:
+    return {"unless": {"orders": {"at_least": at_least, "within": within}}}
+
+
+def odd(name: str, when: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"rule": name, "when": when, **more}
+
+
+# Withins of 5 s and more on a grid of 5 s: nearly every deadline falls on some event's instant.
+ODD_RULES = [
+    odd(
+        "item",
+        absence("view_item", same("purchase", "item_id"), "10s"),
+        reentry={"per": "item_id", "every": "30s"},
+        expires_after="15s",
+    ),
+    odd(
+        "item_once",
+        absence("view_item", [same("purchase", "item_id"), "begin_checkout"], "5s"),
+        reentry="once",
+        expires_after="15s",
+    ),
+    odd(
+        "item_per_member",
+        absence(
+            ["view_item", "add_to_cart"],
+            [same(["purchase", "add_to_cart"], "item_id"), {"event": "cart_emptied"}],
+            "15s",
+        ),
+        reentry={"per": "member", "every": "40s"},
+        expires_after="20s",
+        episode="items",
+    ),
+    odd(
+        "item_or_any_view",
+        absence("view_item", [same("purchase", "item_id"), "view_item"], "10s"),
+        expires_after="20s",
+        episode="items",
+    ),
+    odd(
+        "category",
+        absence(
+            {"event": "view_item", "where": {"category": ["tea", "coffee"]}},
+            [
+                same("purchase", "category", where={"category": "tea"}),
+                same("order_placed", "category"),
+            ],
+            "10s",
+        ),
+        expires_after="20s",
+    ),
+    odd(
+        "order_unpaid",
+        absence("order_placed", same(["purchase", "cancel"], "order_id"), "10s"),
+        purpose="service",
+        expires_after="20s",
+    ),
+    odd(
+        "again",
+        absence("purchase", "purchase", "20s"),
+        expires_after="15s",
+        episode="recall",
+        overtaken_by={"event": ACTIVITY},
+    ),
+    odd(
+        "again_later",
+        absence("purchase", "purchase", "40s") | _unless_ordered(2, "100s"),
+        expires_after="50s",
+        episode="recall",
+        overtaken_by="visit",
+        channels=["sms"],
+    ),
+    odd(
+        "same_item_again",
+        absence("purchase", same("purchase", "item_id"), "15s"),
+        expires_after="50s",
+        reentry={"per": "item_id", "every": "20s"},
+        episode="recall",
+    ),
+    odd("quiet", absence(ACTIVITY, ACTIVITY, "20s"), expires_after="15s", episode="recall"),
+    odd(
+        "cart",
+        absence("add_to_cart", {"event": ["purchase", "begin_checkout", "cart_emptied"]}, "5s"),
+        expires_after="10s",
+        reentry={"per": "member", "every": "20s"},
+        overtaken_by="cart_emptied",
+    ),
+    odd(
+        "large_order",
+        absence(
+            {"event": "purchase", "where": {"total": {"at_least": 10}, "quantity": {"below": 2}}},
+            [
+                {"event": "add_to_cart", "where": {"quantity": {"at_least": 2}}},
+                {"event": "view_item", "where": {"price": [5, 10]}},
+            ],
+            "5s",
+        )
+        | _unless_ordered(2, "20s"),
+        expires_after="10s",
+    ),
+    odd(
+        "checkout",
+        absence("begin_checkout", same(["purchase", "begin_checkout"], "item_id"), "10s")
+        | _unless_ordered(1, "20s"),
+        expires_after="10s",
+        channels=["email", "sms"],
+    ),
+    odd(
+        "registered",
+        absence("register", "purchase", "5s") | _unless_ordered(1, "3650d"),
+        reentry="once",
+        expires_after="30s",
+        purpose="service",
+    ),
+]
 
 
 class Life:
@@ -257,6 +382,7 @@ __all__ = [
     "HOUR",
     "MINUTE",
     "NOON",
+    "ODD_RULES",
     "POLICY",
     "RULES",
     "SECOND",
@@ -268,10 +394,12 @@ __all__ = [
     "event",
     "lines",
     "net",
+    "odd",
     "random_log",
     "received",
     "replayed",
     "row_of",
+    "same",
     "shipped_book",
     "write_rules",
 ]

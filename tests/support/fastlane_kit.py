@@ -157,6 +157,13 @@ class WorkerProcess:
         """Return how many lanes each assignment brought."""
         return [int(count) for count in re.findall(r"took over (\d+) lanes", self.said())]
 
+    def recovered(self) -> int:
+        """Return how many changelog records the last assignment made it read."""
+        return int(re.findall(r"(\d+) changelog records", self.said())[-1])
+
+    def is_frozen(self) -> bool:
+        return state_of(self.process.pid) == "T"
+
     def wait(self) -> int:
         return self.process.wait(WAIT_SECONDS)
 
@@ -167,6 +174,11 @@ class WorkerProcess:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+def state_of(pid: int) -> str:
+    """Return the process's state as Linux tells it; T is stopped by a signal."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def wait_for(what: Any) -> Any:

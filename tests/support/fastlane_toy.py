@@ -7,6 +7,8 @@ names it. Run as ``python -m fastlane_toy '{"broker": ..., ...}'``; options make
 import asyncio
 import json
 import logging
+import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +35,7 @@ class CountFold:
         self._row = Struct(f"<{1 + len(self.topics)}q")
         self._outputs = options["outputs"]
         self._every = options.get("every", 1)
+        self._freeze_on = options.get("freeze_on", "").encode()
         self._raise_on = options.get("raise_on", "").encode()
 
     def decode(self, record: SourceRecord) -> Decoded[None] | Refused:
@@ -58,6 +61,8 @@ class CountFold:
     def apply(
         self, state: list[int], decoded: Decoded[None], record: SourceRecord, now: int | None
     ) -> Sequence[Output]:
+        if record.value == self._freeze_on:
+            os.kill(os.getpid(), signal.SIGSTOP)
         state[0] += 1
         state[self._order[record.topic]] = record.offset
         if state[0] % self._every:
@@ -114,10 +119,12 @@ class ToyLane:
         self._next[topic] = records[-1].offset + 1
         self._lane.feed(topic, records)
 
-    async def stop(self) -> None:
+    async def stop(self) -> bool:
         if self._watch is not None:
             self._watch.cancel()
         await self._lane.stop()
+        loop = self._lane._loop
+        return loop is not None and not loop.cancelled()
 
     async def _tell_when_caught_up(self) -> None:
         told = None

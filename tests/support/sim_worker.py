@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
-from agents.lane import Lane, LaneLimits
-from agents.recovery import fence, recover
 from sim_world import Process, VirtualClock, World
 from toy_job import Event, State, ToyFold
+
+from agents.lane import Lane, LaneLimits
+from agents.recovery import fence, recover
 
 
 class Worker:
@@ -80,21 +81,25 @@ class Worker:
         return not self.process.died.is_set()
 
     def all_done(self) -> bool:
-        """Return whether every record in the logs is dealt with and no deadline is open."""
+        """Return whether all records are dealt with, no deadline is open, and all is sent."""
         done, committed = self.process.done_offsets, self.world.committed
         return (
             self.started
-            and not self.lane.stats.armed
+            and not len(self.lane._index)
+            and self.lane._idle()
             and all(
                 max(done.get(topic, 0), committed.get(topic, 0)) >= self.world.end(topic)
                 for topic in self.world.logs
             )
         )
 
-    async def until(self, happened: Callable[[], bool], within: int = 3_600_000) -> None:
-        """Let the world go on until something has happened, the process died, or it is too long."""
-        for _ in range(within // 5):
+    async def until(self, happened: Callable[[], bool]) -> None:
+        """Let the world go on until something has happened or the process died; at most an hour."""
+        ends = asyncio.get_running_loop().time() + 3600
+        step = 0.002
+        while asyncio.get_running_loop().time() < ends:
             if happened() or not self.alive:
                 return
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(step)
+            step = min(step * 1.1, 0.1)
         raise AssertionError("it did not happen")

@@ -190,10 +190,10 @@ class Process:
         self.trace: list[str] = []
         self.died = asyncio.Event()
         self.paused: set[str] = set()
-        self.fed: dict[str, int] = dict.fromkeys(world.logs, 0)
         self.position = {topic: world.committed.get(topic, 0) for topic in world.logs}
         self.done_offsets: dict[str, int] = {}
         self.questions = 0
+        self._fetched = dict.fromkeys(world.logs, 0)
         self._die_at = die_at
         self._freeze_at: str | int | None = None
         self._thawed = asyncio.Event()
@@ -270,7 +270,7 @@ class Process:
         ends = {}
         for topic in self.world.logs:
             end = self.world.end(topic)
-            ends[topic] = self.fed[topic] if self.position[topic] >= end else end
+            ends[topic] = self._fetched[topic] if self.position[topic] >= end else end
         await self.point("ended")
         return ends
 
@@ -308,8 +308,7 @@ class Process:
             most = rng.choice((1, 2, 5, 50))
             log = world.logs[topic]
             chunk = [r for r in log if r.offset >= self.position[topic]][:most]
-            self.position[topic] = chunk[-1].offset + 1
+            self.position[topic] = self._fetched[topic] = chunk[-1].offset + 1
             await asyncio.sleep(rng.uniform(*world.latency_ms) / 1000)
             await self._if_running()
             feed(topic, chunk)
-            self.fed[topic] = max(self.fed[topic], chunk[-1].offset + 1)

@@ -1,0 +1,1 @@
+"""``lifecycle demo``: the whole thing at work, days per second, ending today."""

@@ -1,0 +1,53 @@
+"""A broker that dies under a worker."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from fastlane_kit import Bench, wait_for
+
+from app import stack
+from app.stack import state
+from app.stack.kafka import Broker
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+
+def test_a_broker_killed_and_started_again_costs_no_record_and_no_worker(tmp_path: Path) -> None:
+    data = tmp_path / "stack"
+    try:
+        bench = Bench(stack.up(data, print).broker, tmp_path)
+        bench.create()
+        bench.produce(bench.some(10_000))
+        with bench.worker(max_poll_records=200) as worker:
+            wait_for(lambda: bench.read(bench.outputs))
+            kill_broker(data)
+            stack.up(data, print)
+            bench.produce(bench.some(1000))
+            wait_for(lambda: sum(bench.committed().values()) == 11_000)
+            assert worker.terminate() == 0, worker.said()
+        assert bench.counts() == {f"m{i}": 220 for i in range(50)}
+        assert len({record.value() for record in bench.read(bench.outputs)}) == 11_000
+    finally:
+        stack.down(data, purge=True)
+
+
+def test_a_worker_told_to_stop_while_no_broker_answers_stops(tmp_path: Path) -> None:
+    data = tmp_path / "stack"
+    try:
+        bench = Bench(stack.up(data, print).broker, tmp_path)
+        bench.create()
+        with bench.worker() as worker:
+            wait_for(lambda: worker.lines("caught up"))
+            kill_broker(data)
+            assert worker.terminate() == 0, worker.said()
+    finally:
+        stack.down(data, purge=True)
+
+
+def kill_broker(data: Path) -> None:
+    process = state.load(data)[Broker.name].process
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    wait_for(lambda: not process.alive)
