@@ -13,10 +13,10 @@ from pathlib import Path
 from agents.ports import Timer
 
 LONGEST_SLEEP_SECONDS = 60.0
-"""A sleep does not notice that the wall clock was stepped: nobody oversleeps by more than this."""
+"""A sleep does not notice that the wall clock was stepped: nobody oversleeps by more."""
 
 FOLLOW_SECONDS = 0.01
-"""How often a followed clock is looked at while somebody waits: a deadline is late by half of it."""
+"""How often a followed clock is looked at while somebody waits for it."""
 
 
 class _LoopClock:
@@ -104,7 +104,7 @@ class StreamClock(_LoopClock):
 
     def call_at(self, at: int, call: Callable[[], object]) -> Timer:
         """Refuse: there is nothing to wait for."""
-        raise AssertionError(f"stream time was asked to wait for {at}")
+        raise AssertionError(f"stream time was asked to call {call!r} at {at}")
 
 
 class _Poll:

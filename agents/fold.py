@@ -26,7 +26,7 @@ class Decoded(NamedTuple, Generic[EventT]):
 
 
 class Refused(NamedTuple):
-    """A record that cannot: it has no time, so it is dealt with when its turn in the topic comes."""
+    """A record that cannot: without a time, it is dealt with when its turn in the topic comes."""
 
     outputs: tuple[Output, ...]
     """Its dead letter. Sent with the group, not through the outbox: decoding it again after a
@@ -56,7 +56,7 @@ class Fold(Protocol[StateT, EventT]):
         """Return the earliest open deadline of a live state; what ``due`` says of its saved row."""
 
     def applied(self, state: StateT, topic: int) -> int:
-        """Return the last offset of the topic (by its place in ``topics``) folded in; -1 if none."""
+        """Return the last offset folded in of the topic at that place of ``topics``; -1 if none."""
 
     def apply(
         self, state: StateT, decoded: Decoded[EventT], record: SourceRecord, now: int | None

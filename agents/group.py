@@ -6,9 +6,9 @@ folded: if a fold raises, the member is loaded and its journal folded again, so 
 that made it raise has left no trace.
 """
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Any, Generic
 
 from agents.fold import Decoded, EventT, Fold, StateT
 from agents.ports import Output, SourceRecord
@@ -43,11 +43,12 @@ class Touched(Generic[StateT, EventT]):
     def __init__(self, state: StateT, due: int | None) -> None:
         self.state = state
         self.due = due
-        self.outputs: list[Output] = []
-        # (decoded, record, now) of an apply, (to, None, now) of an advance.
-        self.journal: list[
-            tuple[Decoded[EventT], SourceRecord, int | None] | tuple[int, None, int | None]
-        ] = []
+        # Made when first needed: most members put nothing out, and what a lane keeps alive by the
+        # hundred thousand is what the garbage collector spends its time on.
+        self.outputs: list[Output] | None = None
+        # Flat, three items an entry: (decoded, record, now) of an apply, (to, None, now) of an
+        # advance.
+        self.journal: list[Decoded[EventT] | SourceRecord | int | None] = []
 
 
 class Collecting(Generic[StateT, EventT]):
@@ -96,7 +97,7 @@ class Collecting(Generic[StateT, EventT]):
             self._restore(key, member)
             self.loose.extend(fold.crashed(record, error))
             return error
-        member.journal.append((decoded, record, now))
+        member.journal += (decoded, record, now)
         if outputs:
             self._put_out(member, outputs)
         due = fold.next_due(state)
@@ -125,7 +126,7 @@ class Collecting(Generic[StateT, EventT]):
             self._restore(key, member)
             self.loose.extend(fold.crashed(key, error))
             return error
-        member.journal.append((to, None, now))
+        member.journal += (to, None, now)
         if outputs:
             self._put_out(member, outputs)
         member.due = due
@@ -148,12 +149,15 @@ class Collecting(Generic[StateT, EventT]):
                 self._rows.pop(key, None)
             else:
                 self._rows[key] = body
-            size = ROW_OVERHEAD + len(key) + len(body or b"") + _size(member.outputs)
+            size = ROW_OVERHEAD + len(key) + len(body or b"")
+            if member.outputs:
+                size += _size(member.outputs)
             if groups[-1].rows and groups[-1].size + size > limit:
                 groups.append(Group())
             group = groups[-1]
             group.rows[key] = body
-            group.outputs += member.outputs
+            if member.outputs:
+                group.outputs += member.outputs
             group.size += size
         groups[-1].loose = self.loose
         self._members = {}
@@ -170,7 +174,9 @@ class Collecting(Generic[StateT, EventT]):
         return member
 
     def _put_out(self, member: Touched[StateT, EventT], outputs: Sequence[Output]) -> None:
-        member.outputs.extend(outputs)
+        if member.outputs is None:
+            member.outputs = []
+        member.outputs += outputs
         self.size += _size(outputs)
 
     def _restore(self, key: bytes, member: Touched[StateT, EventT]) -> None:
@@ -178,11 +184,12 @@ class Collecting(Generic[StateT, EventT]):
         fold = self._fold
         state = fold.load(key, self._rows.get(key))
         outputs: list[Output] = []
-        for what, record, now in member.journal:
+        entries: Iterator[Any] = iter(member.journal)
+        for what, record, now in zip(entries, entries, entries, strict=True):
             if record is None:
-                outputs.extend(fold.advance(state, what, now))  # type: ignore[arg-type]
+                outputs += fold.advance(state, what, now)
             else:
-                outputs.extend(fold.apply(state, what, record, now))  # type: ignore[arg-type]
+                outputs += fold.apply(state, what, record, now)
         member.state = state
         member.outputs = outputs
         member.due = fold.next_due(state)

@@ -2,24 +2,21 @@
 
 One loop does everything, a slice at a time: take records and fire deadlines in the merge's order,
 close the group when the one before it is out, ask for ends when something waits for them, sleep
-until something happens. Three kinds of work run beside it, one of each at a time: writing a group
-(changelog, then outputs, then ``done``), asking for ends, and nothing else.
+until something happens. Two kinds of work run beside it, one of each at a time: publishing a group
+(changelog, then outputs, then ``done``) and asking for ends.
 
-A member's deadlines are fired by its own records too (``Fold.apply`` advances first), so what the
-merge's order between members decides is never what comes out, only when.
+A member's deadlines are fired by its own records too (``Fold.apply`` advances first), so the
+merge's order between members decides when something comes out, never what.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from agents.deadlines import DeadlineIndex
-from agents.fold import EventT, Fold, Refused, StateT
-from agents.group import Collecting
-from agents.merge import Lead, Merge, Wait
-from agents.pace import Pace
+from agents.fold import EventT, Fold, StateT
+from agents.folding import Folding
+from agents.merge import Wait
 from agents.ports import (
     ChangelogPort,
     Clock,
@@ -34,14 +31,6 @@ from agents.recovery import Recovered, check_topics
 from agents.stats import LaneStats
 from agents.wal import Wal
 
-log = logging.getLogger(__name__)
-
-SLICE_RECORDS = 256
-"""Records taken before other lanes and the network get their turn: some 5 ms of a full engine."""
-
-SLICE_DEADLINES = 500
-"""Deadlines fired in a turn, so that a million due at once do not stop the events."""
-
 GROUP_MS = 50
 """How long a group collects while records wait to be taken. A write costs 1-2 ms of CPU whatever
 its size: 50 ms make that a few per cent. With nothing waiting a group closes at once."""
@@ -55,11 +44,6 @@ compaction lag, before which the zombie's record cannot displace ours."""
 
 RECOVERY_SLICE = 10_000
 """Rows whose deadline is looked up before others get their turn: some 10 ms."""
-
-RETRY_MS = 1_000
-"""First pause before a deadline that the fold failed on is tried again; doubled each time."""
-
-LONGEST_RETRY_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +93,18 @@ class Lane(Generic[StateT, EventT]):
         self._outputs = outputs
         self._clock = clock
         self._on_failure = on_failure
-        self._on_lateness = on_lateness
         self._limits = limits or LaneLimits()
-
-        self._merge: Merge[EventT] = Merge(fold.topics, fold.decode, self._refuse)
-        self._index = DeadlineIndex(self._due_of)
-        self._collecting = Collecting(fold, rows, self._index.arm)
-        self._lead: Lead[EventT] | None = None
-        self._failing: dict[bytes, tuple[int, int]] = {}
-
-        self._pace = Pace(number, clock, source, self._merge, self._index)
-        self._wal: Wal | None = None
+        self._folding = Folding(
+            number,
+            fold,
+            rows,
+            source,
+            clock,
+            self.stats,
+            self._limits.group_bytes,
+            on_lateness,
+        )
         self._publisher: Publisher[StateT, EventT] | None = None
-        self._pending_since: int | None = None
 
         self._wake = asyncio.Event()
         self._timers: list[Timer] = []
@@ -143,14 +126,14 @@ class Lane(Generic[StateT, EventT]):
         here, and whatever the ports raise.
         """
         check_topics(recovered, topics)
-        self._wal = wal = Wal(
+        wal = Wal(
             self._changelog, self.number, epoch, recovered, self._rows, self._limits.group_bytes
         )
         await wal.reopen({name: topic.id for name, topic in topics.items()})
         for place, (key, body) in enumerate(self._rows.items()):
             due = self._fold.due(body)
             if due is not None:
-                self._index.arm(key, due)
+                self._folding.index.arm(key, due)
             if place % RECOVERY_SLICE == RECOVERY_SLICE - 1:
                 await asyncio.sleep(0)
         again = list(recovered.outbox.outputs)
@@ -177,7 +160,7 @@ class Lane(Generic[StateT, EventT]):
 
         Raises ``StopWorker`` for records from before the first ones ever fed.
         """
-        queue = self._merge.by_name[topic]
+        queue = self._folding.merge.by_name[topic]
         queue.feed(records)
         limits = self._limits
         if not queue.paused and (
@@ -233,133 +216,28 @@ class Lane(Generic[StateT, EventT]):
         """Do a slice of everything; return whether there is more to be done at once."""
         more = False
         if not self._stopping:
-            self._pace.settle()
-            more = self._fold_slice()
+            pace = self._folding.pace
+            pace.settle()
+            # A full group has to be closed first, and then the one before it to be out.
+            more = self._folding.fold_slice() and not (self._folding.full and self._writing)
             self._resume()
-            if self._asking is None and self._pace.wants_ends(self._lead):
-                self._asking = self._spawn(self._pace.ask())
+            if self._asking is None and pace.wants_ends(self._folding.lead):
+                self._asking = self._spawn(pace.ask())
         self._write_group(more)
         self._tell_stats()
         return more
 
     def _idle(self) -> bool:
         assert self._publisher is not None
-        return self._writing is None and not self._publisher.waiting and self._pending_since is None
-
-    # -- taking and firing
-
-    def _fold_slice(self) -> bool:
-        now = self._clock.now()
-        records = SLICE_RECORDS
-        deadlines = SLICE_DEADLINES
-        while self._collecting.size < self._limits.group_bytes:
-            self._lead = lead = self._merge.lead()
-            taking = lead is not None and lead.wait is Wait.NOTHING
-            upto = self._pace.fire_upto(lead)
-            floor = self._index.floor()
-            overdue = floor is not None and floor <= upto
-            if overdue and deadlines > 0:
-                deadlines = self._fire(upto, deadlines, now)
-                continue
-            # On a live clock records go by while more deadlines are due than a turn may fire; in
-            # stream time nobody waits, and the exact order is worth more.
-            if not taking or records == 0 or (overdue and self._pace.stream):
-                return taking or overdue
-            assert lead is not None
-            records -= self._take(lead, records, -1 if overdue else self._pace.watch(), now)
-        return self._writing is None
-
-    def _take(self, lead: Lead[EventT], most: int, watch: int, now: int | None) -> int:
-        """Take records of the leading topic while it leads; return how many.
-
-        Stops early at a deadline that is due at or before ``watch`` and comes first.
-        """
-        queue, last_at = lead.queue, lead.last_at
-        below = self._pace.below(lead)
-        index, collecting, order = self._index, self._collecting, queue.order
-        limit = self._limits.group_bytes
-        taken = 0
-        while True:
-            record, decoded = queue.record, queue.decoded
-            assert record is not None
-            assert decoded is not None
-            folded = collecting.apply(order, decoded, record, now)
-            if folded is not True:
-                self._note_unfolded(record, folded)
-            queue.taken = record.offset + 1
-            taken += 1
-            if not queue.load() or taken == most or collecting.size >= limit:
-                break
-            at = queue.at
-            if at > last_at or queue.record.offset >= below:  # type: ignore[union-attr]
-                break
-            floor = index.floor()
-            if floor is not None and floor <= at and floor <= watch:
-                break
-        self._pending()
-        self.stats.records += taken
-        return taken
-
-    def _note_unfolded(self, record: SourceRecord, folded: Exception | bool) -> None:
-        if not isinstance(folded, Exception):
-            self.stats.skipped += 1
-            return
-        self.stats.crashed += 1
-        log.error(
-            "a record could not be folded and is a dead letter: %s[%d] offset %d",
-            record.topic,
-            record.partition,
-            record.offset,
-            exc_info=folded,
+        return (
+            self._writing is None
+            and not self._publisher.waiting
+            and self._folding.pending_since is None
         )
-
-    def _refuse(self, refused: Refused) -> None:
-        self.stats.records += 1
-        self.stats.refused += 1
-        self._collecting.loose.extend(refused.outputs)
-        self._pending()
-
-    def _fire(self, upto: int, most: int, now: int | None) -> int:
-        """Fire deadlines in order up to an instant; return how many more there may be."""
-        while most > 0 and self._collecting.size < self._limits.group_bytes:
-            popped = self._index.pop(upto)
-            if popped is None:
-                # A large page of the index is opened a piece at a time, at most one per turn.
-                floor = self._index.floor()
-                return 0 if floor is not None and floor <= upto else most
-            due, key = popped
-            most -= 1
-            self._pending()
-            error = self._collecting.advance(key, due, now)
-            if error is not None:
-                self._try_later(key, due if now is None else max(now, due), error)
-                continue
-            self._failing.pop(key, None)
-            self.stats.fired += 1
-            if now is not None and self._on_lateness is not None:
-                self._on_lateness(now - due)
-        return most
-
-    def _try_later(self, key: bytes, at: int, error: Exception) -> None:
-        failures = self._failing.get(key, (0, 0))[1] + 1
-        again = at + min(RETRY_MS << min(failures - 1, 30), LONGEST_RETRY_MS)
-        self._failing[key] = (again, failures)
-        self._index.arm(key, again)
-        self.stats.stumbled += 1
-        log.error("a deadline could not be fired (attempt %d)", failures, exc_info=error)
-
-    def _due_of(self, key: bytes) -> int | None:
-        due = self._collecting.next_due(key)
-        if self._failing and key in self._failing:
-            if due is None:
-                del self._failing[key]
-            else:
-                due = max(due, self._failing[key][0])
-        return due
 
     def _resume(self) -> None:
         limits = self._limits
-        for queue in self._merge.queues:
+        for queue in self._folding.merge.queues:
             if (
                 queue.paused
                 and len(queue) <= limits.queue_records // 2
@@ -368,24 +246,17 @@ class Lane(Generic[StateT, EventT]):
                 queue.paused = False
                 self._source.resume(self.number, queue.name)
 
-    # -- writing
-
-    def _pending(self) -> None:
-        if self._pending_since is None:
-            self._pending_since = self._clock.elapsed()
-
     def _write_group(self, more: bool) -> None:
         publisher = self._publisher
         assert publisher is not None
         if self._writing is not None:
             return
         elapsed = self._clock.elapsed()
-        limit = self._limits.group_bytes
-        if not publisher.waiting and self._pending_since is not None:
-            full = self._collecting.size >= limit
-            if not more or full or elapsed - self._pending_since >= GROUP_MS:
-                self._pending_since = None
-                publisher.close(self._collecting, self._merge.queues, limit)
+        folding = self._folding
+        if not publisher.waiting and folding.pending_since is not None:
+            collected = elapsed - folding.pending_since
+            if not more or folding.full or collected >= GROUP_MS:
+                folding.close(publisher)
         if publisher.waiting:
             self._writing = self._spawn(publisher.publish())
         elif elapsed - publisher.written_at >= IDLE_CHECK_MS and not self._stopping:
@@ -415,13 +286,13 @@ class Lane(Generic[StateT, EventT]):
         wakes = []
         if self._writing is None:
             wakes.append(self._publisher.written_at + IDLE_CHECK_MS)
-        look_again = self._pace.look_again_at(self._lead)
+        look_again = self._folding.pace.look_again_at(self._folding.lead)
         if look_again is not None and self._asking is None:
             wakes.append(look_again)
         if wakes:
             pause = max(min(wakes) - clock.elapsed(), 1)
             self._timers.append(clock.call_later(pause, self._wake.set))
-        floor, now = self._index.floor(), clock.now()
+        floor, now = self._folding.index.floor(), clock.now()
         if now is not None and floor is not None and floor > now:
             self._timers.append(clock.call_at(floor, self._wake.set))
 
@@ -440,14 +311,14 @@ class Lane(Generic[StateT, EventT]):
 
     def _tell_stats(self) -> None:
         stats, elapsed = self.stats, self._clock.elapsed()
-        stats.queued = {queue.name: len(queue) for queue in self._merge.queues}
-        stats.armed = len(self._index)
-        stats.next_due = self._index.floor()
-        stats.safe_time = self._pace.safe
-        stats.held = self._pace.held
-        stats.questions = self._pace.questions
-        stats.repaired = self._wal.repaired if self._wal is not None else 0
-        if self._lead is None or self._lead.wait is not Wait.RECORDS:
+        folding, pace = self._folding, self._folding.pace
+        stats.queued = {queue.name: len(queue) for queue in folding.merge.queues}
+        stats.armed = len(folding.index)
+        stats.next_due = folding.index.floor()
+        stats.safe_time = pace.safe
+        stats.held = pace.held
+        stats.questions = pace.questions
+        if folding.lead is None or folding.lead.wait is not Wait.RECORDS:
             stats.waiting_since = None
         elif stats.waiting_since is None:
             stats.waiting_since = elapsed

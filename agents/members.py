@@ -28,6 +28,9 @@ from models.triggers import Decision, Trigger
 
 MEMBER = b"m"
 ANONYMOUS = b"a"
+# Keys of member updates: a member's id, or for an anonymous id this and the id. The byte 0xff is
+# in no UTF-8 text, so that no member id can be mistaken for it.
+ANONYMOUS_UPDATE = b"anonymous\xff"
 
 # Placing a key costs a few microseconds in Python; members come again, so it is remembered.
 REMEMBERED_KEYS = 200_000
@@ -265,7 +268,7 @@ class MemberFold:
 
     def project(self, key: bytes, body: bytes | None) -> Sequence[Output]:
         """Return the member update of a saved row."""
-        to = key[1:] if key[:1] == MEMBER else b"anonymous/" + key[1:]
+        to = key[1:] if key[:1] == MEMBER else ANONYMOUS_UPDATE + key[1:]
         if body is None:
             return (Output(self._out.member_updates, to, None),)
         update = project(self.load(key, body), due_of(body))

@@ -9,7 +9,7 @@ answers; ``lead`` says which record is next, whether it may be taken, or what it
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Generic, NamedTuple
+from typing import Generic
 
 from agents.fold import Decoded, EventT, Refused
 from agents.ports import SourceRecord, StopWorker
@@ -138,15 +138,22 @@ class Wait(Enum):
     RECORDS = "the broker holds records of another topic that have not been fed"
 
 
-class Lead(NamedTuple, Generic[EventT]):
-    """The topic whose head is next, and how far it may be taken before looking again."""
+class Lead(Generic[EventT]):
+    """The topic whose head is next, and how far it may be taken before looking again.
 
-    queue: TopicQueue[EventT]
-    last_at: int
-    """The head leads while its time is at most this."""
-    below: int
-    """It may be taken while its offset is below this."""
-    wait: Wait
+    There is one per merge, changed by each look: records of several topics alternate, and making a
+    new one for every one or two records would cost as much as finding out.
+    """
+
+    __slots__ = ("below", "last_at", "queue", "wait")
+
+    def __init__(self, queue: TopicQueue[EventT]) -> None:
+        self.queue = queue
+        self.last_at = NEVER
+        """The head leads while its time is at most this."""
+        self.below = 0
+        """It may be taken while its offset is below this."""
+        self.wait = Wait.NOTHING
 
 
 class Merge(Generic[EventT]):
@@ -160,6 +167,7 @@ class Merge(Generic[EventT]):
     ) -> None:
         self.queues = [TopicQueue(name, order, decode, refuse) for order, name in enumerate(topics)]
         self.by_name = {queue.name: queue for queue in self.queues}
+        self._lead: Lead[EventT] = Lead(self.queues[0])
 
     def told_ends(self, ends: Mapping[str, int]) -> None:
         """Take the answer to a question for the ends; it replaces the one before.
@@ -171,7 +179,7 @@ class Merge(Generic[EventT]):
 
     def fed_to(self, ends: Mapping[str, int]) -> bool:
         """Return whether every topic has been fed up to these ends."""
-        return all([queue.next >= ends[queue.name] for queue in self.queues])
+        return all(queue.next >= ends[queue.name] for queue in self.queues)
 
     def taken_to(self, ends: Mapping[str, int]) -> bool:
         """Return whether no record below these ends is waiting or still to be fed."""
@@ -204,10 +212,16 @@ class Merge(Generic[EventT]):
                 last_at = at
         if best is None:
             return None
-        if not silent:
-            return Lead(best, last_at, NEVER, Wait.NOTHING)
+        lead = self._lead
+        lead.queue = best
+        lead.last_at = last_at
+        lead.below = NEVER
+        lead.wait = Wait.NOTHING
         if unread:
-            return Lead(best, last_at, 0, Wait.RECORDS)
-        assert best.record is not None
-        wait = Wait.NOTHING if best.record.offset < best.end else Wait.ENDS
-        return Lead(best, last_at, best.end, wait)
+            lead.below = 0
+            lead.wait = Wait.RECORDS
+        elif silent:
+            lead.below = best.end
+            if best.record.offset >= best.end:  # type: ignore[union-attr]
+                lead.wait = Wait.ENDS
+        return lead

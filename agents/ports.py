@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
-class StopWorker(Exception):  # noqa: N818 - it is an order to the caller
+class StopWorker(Exception):
     """Going on could be wrong: end the process with exit code 70. The message says what to do."""
 
 
@@ -31,17 +31,28 @@ class SourceRecord(Protocol):
     """One record of a member topic, as the broker holds it (aiokafka's ConsumerRecord fits)."""
 
     @property
-    def topic(self) -> str: ...
+    def topic(self) -> str:
+        """Return the topic's name."""
+
     @property
-    def partition(self) -> int: ...
+    def partition(self) -> int:
+        """Return the partition: the lane's number."""
+
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """Return the place in the partition."""
+
     @property
-    def timestamp(self) -> int: ...  # epoch milliseconds
+    def timestamp(self) -> int:
+        """Return epoch milliseconds, by the producer or the broker."""
+
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """Return the bytes that placed it."""
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """Return the bytes as they came."""
 
 
 class SourceTopic(NamedTuple):

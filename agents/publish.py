@@ -27,6 +27,7 @@ class Publisher(Generic[StateT, EventT]):
         clock: Clock,
         stats: LaneStats,
     ) -> None:
+        stats.repaired = wal.repaired
         self.written_at = clock.elapsed()
         """Process time of the last look at the changelog."""
         self._lane = lane
@@ -68,6 +69,7 @@ class Publisher(Generic[StateT, EventT]):
             for key, body in group.rows.items():
                 outputs += self._fold.project(key, body)
             self._stats.groups += 1
+            self._stats.repaired = self._wal.repaired
             self._stats.rows += len(group.rows)
             self._stats.group_bytes += group.size
         outputs += group.loose
@@ -81,3 +83,4 @@ class Publisher(Generic[StateT, EventT]):
         """Look whether a zombie has written to the changelog."""
         self.written_at = self._clock.elapsed()
         await self._wal.check()
+        self._stats.repaired = self._wal.repaired

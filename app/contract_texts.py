@@ -33,7 +33,7 @@ TOPICS: dict[str, Topic] = {
     ),
     "member-updates": Topic(
         "The projection of each member; an empty value deletes it.",
-        "member_id, or anonymous/ and the anonymous_id",
+        "member_id, or for an anonymous id the bytes of anonymous, 0xff, and the id",
         "compact",
     ),
     "dead-letters": Topic(

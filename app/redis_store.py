@@ -17,9 +17,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from agents.members import ANONYMOUS_UPDATE
 from agents.serving import Documents
-
-_ANONYMOUS_UPDATE = b"anonymous/"
 
 
 class StoreUnavailable(Exception):
@@ -102,8 +101,8 @@ class RedisStore:
         await self._client.aclose()
 
     def _key_of_update(self, key: bytes) -> bytes:
-        if key.startswith(_ANONYMOUS_UPDATE):
-            return self._key(key.removeprefix(_ANONYMOUS_UPDATE), anonymous=True)
+        if key.startswith(ANONYMOUS_UPDATE):
+            return self._key(key.removeprefix(ANONYMOUS_UPDATE), anonymous=True)
         return self._key(key, anonymous=False)
 
     def _key(self, identity: bytes, anonymous: bool) -> bytes:

@@ -1,11 +1,14 @@
 """The worker: the one place that chooses real things and puts them together."""
 
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
+from mode import Service
 
 from agents.clocks import FollowClock, ScaledClock, StreamClock, WallClock
 from agents.fastlane.app import FastApp, create_fast_app
@@ -15,6 +18,11 @@ from agents.lane import Lane, LaneLimits
 from agents.members import BadShare, MemberEvent, MemberFold, MemberStats
 from agents.partitioner import partition_function
 from agents.ports import Clock
+from agents.serving import Projector, ProjectorConfig
+from app.http import Answers, Health, HttpServer
+from app.member_lookup import MemberLookup
+from app.metrics import Metrics, Sources
+from app.redis_store import RedisStore, key_prefix
 from app.stack.commands import default_data_dir
 from app.topology import changelog_name, client_config, output_topics
 from config.settings import Settings
@@ -22,18 +30,9 @@ from models.events import MEMBER_TOPICS
 from models.member import Member
 from models.rulebook import RuleBook
 
+log = logging.getLogger(__name__)
+
 MemberLane: TypeAlias = Lane[Member, MemberEvent]
-
-
-@dataclass(slots=True)
-class Worker:
-    """A worker's parts, for whoever serves or measures them."""
-
-    settings: Settings
-    book: RuleBook
-    clock: Clock
-    stats: MemberStats = field(default_factory=MemberStats)
-    app: FastApp = field(init=False)
 
 
 def choose_clock(name: str, until: int | None, settings: Settings) -> Clock:
@@ -87,35 +86,99 @@ def fast_lane_config(settings: Settings, data_dir: Path) -> FastLaneConfig:
     )
 
 
-def create_worker(settings: Settings, book: RuleBook, clock: Clock) -> Worker:
-    """Put a worker together; nothing is connected before it runs."""
-    worker = Worker(settings, book, clock)
-    fold = MemberFold(
-        book,
-        output_topics(settings),
-        partition_function(settings.partitioner),
-        settings.partitions,
-        f"/member-lifecycle/{settings.app_id}",
-        BadShare(settings.bad_ratio, settings.bad_min_records),
-        worker.stats,
-        settings.topic_prefix,
-    )
-    limits = LaneLimits(group_bytes=settings.group_max_bytes)
+class Worker:
+    """One worker's parts; nothing is connected before its app runs."""
 
-    def open_lane(world: LaneWorld) -> MemberLane:
-        return Lane(
+    def __init__(self, settings: Settings, book: RuleBook, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        stats = MemberStats()
+        self._partition_of = partition_function(settings.partitioner)
+        self._store = RedisStore.connect(
+            settings.redis, key_prefix(settings.app_id), settings.redis_timeout_ms
+        )
+        self._projector = Projector(
+            ProjectorConfig(
+                settings.broker,
+                f"{settings.app_id}-projector",
+                settings.topic("member-updates"),
+                settings.redis_batch_size,
+                settings.session_timeout_ms / 1000,
+            ),
+            self._store,
+        )
+        self._metrics = Metrics(
+            Sources(
+                members=stats,
+                projection=self._projector.stats,
+                working=lambda: self.app.lanes.running,
+                rows=lambda: len(self.app.table.data),
+                now=clock.now,
+                ready=lambda: self._health().ready,
+                version=version("member-lifecycle"),
+            )
+        )
+        self._fold = MemberFold(
+            book,
+            output_topics(settings),
+            self._partition_of,
+            settings.partitions,
+            f"/member-lifecycle/{settings.app_id}",
+            BadShare(settings.bad_ratio, settings.bad_min_records),
+            stats,
+            settings.topic_prefix,
+            self._metrics.raised,
+        )
+        data_dir = (settings.data_dir or default_data_dir()) / "workers"
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self.app: FastApp = create_fast_app(fast_lane_config(settings, data_dir), self._open_lane)
+        self.app.service(self._serving())
+
+    def _open_lane(self, world: LaneWorld) -> MemberLane:
+        lane: MemberLane = Lane(
             world.number,
-            fold,
+            self._fold,
             world.rows,
             changelog=world.changelog,
             source=world.source,
             outputs=world.outputs,
-            clock=clock,
+            clock=self._clock,
             on_failure=world.on_failure,
-            limits=limits,
+            limits=LaneLimits(group_bytes=self._settings.group_max_bytes),
         )
+        self._metrics.lane_opened(world.number, lane.stats)
+        return lane
 
-    data_dir = (settings.data_dir or default_data_dir()) / "workers"
-    data_dir.mkdir(parents=True, exist_ok=True)
-    worker.app = create_fast_app(fast_lane_config(settings, data_dir), open_lane)
-    return worker
+    def _health(self) -> Health:
+        if self.app.lanes.running:
+            return Health()
+        return Health(("no lanes are assigned and recovered yet",))
+
+    def _rows(self, number: int) -> Mapping[bytes, bytes] | None:
+        if number not in self.app.lanes.running:
+            return None
+        rows: Mapping[bytes, bytes] = self.app.table.rows(number)
+        return rows
+
+    def _serving(self) -> type[Service]:
+        """Return the service that Faust starts and stops with the app: HTTP and the projection."""
+        lookup = MemberLookup(
+            lane_of=lambda key: self._partition_of(key, self._settings.partitions),
+            rows=self._rows,
+            project=self._fold.project,
+            store=self._store,
+        )
+        http = HttpServer(Answers(self._health, self._metrics.exposition, lookup.document))
+        settings, projector, store = self._settings, self._projector, self._store
+
+        class Serving(Service):  # type: ignore[misc]
+            async def on_start(self, *_: Any) -> None:
+                log.info("serving on %s", await http.start(settings.http_host, settings.http_port))
+                projector.start()
+
+            async def on_stop(self, *_: Any) -> None:
+                await http.stop()
+                await projector.stop()
+                await store.close()
+
+        return Serving

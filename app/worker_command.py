@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agents.fastlane.worker import run_worker
 from app.options import book_of, broker_options, config_options, instant, positive, settings_of
 from app.topology import TopologyError, ensure_topics
-from app.worker import choose_clock, create_worker
+from app.worker import Worker, choose_clock
 
 if TYPE_CHECKING:
     from app.options import Subparsers
@@ -59,4 +59,4 @@ def run_command(arguments: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         print(f"--clock: {error}", file=sys.stderr)
         return BAD_USAGE
-    return run_worker(create_worker(settings, book, clock).app)
+    return run_worker(Worker(settings, book, clock).app)

@@ -538,7 +538,10 @@ def _raise(
         )
     )
     if len(member.open) > KEPT_OPEN:
-        member.open.remove(min(member.open, key=lambda trigger: trigger.expires))
+        # What cannot be watched any longer is withdrawn: an opt-out would not reach it.
+        dropped = min(member.open, key=lambda trigger: trigger.expires)
+        member.open.remove(dropped)
+        _cancel(outcome, dropped, due, "too many open triggers")
     return identity
 
 

@@ -50,6 +50,8 @@ CELL = 28 * DAY
 CELLS = 13  # of 28 days: a year
 HALF_LIFE = 30 * DAY
 ALL_CHANNELS = "all"
+KEPT_CONSENT = 32
+LONGEST_CHANNEL = 64  # bytes, with the purpose
 
 # What counts as activity: a visit, a view, a search, a cart or an order.
 ACTIVITY: frozenset[str] = frozenset(
@@ -298,11 +300,13 @@ def _say_consent(member: Member, name: str, granted: bool, where: int) -> None:
     said = member.consent.get(name)
     if said is not None and said[1] > where:
         return
-    if said is None and len(member.consent) >= 32:
+    too_many = len(member.consent) >= KEPT_CONSENT or len(name.encode()) > LONGEST_CHANNEL
+    if said is None and too_many:
         # More channels than anybody has: an opt-out must not be lost, so it closes them all.
-        if granted:
-            return
         name = f"{name.partition(':')[0]}:{ALL_CHANNELS}"
+        every = member.consent.get(name)
+        if granted or (every is not None and every[1] > where):
+            return
     member.consent[name] = (granted, where)
 
 

@@ -15,7 +15,7 @@ Integers are big-endian. Instants inside the body are relative to the newest eve
 absolute, so that they take few bytes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from struct import Struct as Layout
 
 import msgspec
@@ -29,7 +29,7 @@ KEPT_ORDERS = 8
 KEPT_IDS = 16
 KEPT_ITEMS = 8
 KEPT_CART = 50
-KEPT_OPEN = 16
+KEPT_OPEN = 64
 KEPT_RAISED = 256
 KEPT_PROFILE = 16
 KEPT_LINKS = 8
@@ -163,8 +163,8 @@ def encode(member: Member, next_due: int) -> bytes:
     _shift(member, base, _past)
     try:
         row = header + _encoder.encode(member)
-        if len(row) > MAX_ROW_BYTES:
-            shed(member)
+        steps = _shed(member)
+        while len(row) > MAX_ROW_BYTES and next(steps, True) is None:
             row = header + _encoder.encode(member)
     finally:
         _shift(member, base, _unpast)
@@ -184,12 +184,13 @@ def decode(row: bytes, identity: str, anonymous: bool) -> Member:
 
 
 def _past(instant: int, base: int) -> int:
-    # How long before ``base``, from 1; 0 stays 0, which means never.
-    return instant and base - instant + 1
+    # How long before ``base``, from 1; what is later is negative; 0 stays 0, which means never.
+    past = base - instant
+    return instant and (past + 1 if past >= 0 else past)
 
 
 def _unpast(past: int, base: int) -> int:
-    return past and base - past + 1
+    return past and base - (past - 1 if past > 0 else past)
 
 
 def _shift(member: Member, base: int, turn: Callable[[int, int], int]) -> None:
@@ -239,18 +240,26 @@ def stage_of(row: bytes) -> int:
     return row[9] & 15
 
 
-def shed(member: Member) -> None:
-    """Drop what a member can live without, when pathological input made the row too large."""
+def _shed(member: Member) -> Iterator[None]:
+    """Drop, step by step, what a member can live without: never a word of consent."""
     member.recent = []
     member.links = []
     member.totals = {}
+    member.offers = {}
     member.profile = {
         name: said for name, said in member.profile.items() if not name.startswith("a.")
     }
-    member.cart = dict(list(member.cart.items())[-8:])
-    member.cart_changes = member.cart_changes[-8:]
-    member.offers = {}
-    member.open = sorted(member.open, key=lambda trigger: trigger.expires)[-8:]
-    for track, keys in member.tracks.items():
-        newest = sorted(keys.items(), key=lambda entry: abs(entry[1][-1]))[-8:]
-        member.tracks[track] = dict(newest)
+    yield
+    member.cart = {}
+    member.cart_changes = []
+    member.profile.pop("channels", None)
+    yield
+    for kept in (128, 64, 32, 16, 8, 4, 2):
+        for track, keys in member.tracks.items():
+            # The lowest bit of a relative mark is its sign.
+            newest = sorted(keys.items(), key=lambda entry: entry[1][-1] >> 1)[-kept:]
+            member.tracks[track] = {key: marks[-1:] for key, marks in newest}
+        by_due = sorted(member.raised_keys.items(), key=lambda entry: entry[1])
+        member.raised_keys = dict(by_due[-kept:])
+        member.open = sorted(member.open, key=lambda trigger: trigger.expires)[-kept:]
+        yield

@@ -126,7 +126,8 @@ def test_a_hundred_thousand_deadlines_fire_exactly_and_leave_nothing() -> None:
     assert fired == expected
     index = members.index
     assert len(index) == 0
-    assert not (index._pages or index._order or index._opened or index._soon or index._soon_due)
+    held = (index._pages, index._order, index._opened, index._soon, index._soon_due)
+    assert not any(held)
 
 
 def test_a_large_page_is_opened_a_piece_at_a_time() -> None:

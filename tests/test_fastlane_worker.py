@@ -163,6 +163,41 @@ def test_a_deleted_range_below_the_groups_offset_stops_the_worker_with_a_sentenc
         assert f"{bench.topics[0]}[{partition}] holds offsets {end} to" in worker.said()
 
 
+def test_a_topic_made_again_under_the_same_name_stops_the_worker_with_a_sentence(
+    bench: Bench,
+) -> None:
+    bench.produce(bench.some(1000))
+    with bench.worker() as worker:
+        wait_for(lambda: sum(bench.committed().values()) == 1000)
+        assert worker.terminate() == 0
+    for future in bench.admin.delete_topics([bench.topics[0]]).values():
+        future.result()
+    wait_for(lambda: bench.topics[0] not in bench.admin.list_topics(timeout=10).topics)
+    bench.create(bench.topics[0])
+    bench.produce(bench.some(3000))
+    with bench.worker() as worker:
+        assert worker.wait() == 70
+        assert f"topic {bench.topics[0]} was deleted and made again" in worker.said()
+
+
+def test_a_worker_without_a_lane_waits_for_one(kafka_stack: StackInfo, tmp_path: Path) -> None:
+    bench = Bench(kafka_stack.broker, tmp_path, partitions=1)
+    bench.create()
+    with bench.worker() as first:
+        wait_for(lambda: first.taken_over() == [1])
+        with bench.worker() as second:
+            wait_for(lambda: sum(first.taken_over()[-1:] + second.taken_over()[-1:]) == 1)
+            owner, idle = (first, second) if first.taken_over()[-1] else (second, first)
+            bench.produce(bench.some(500))
+            wait_for(lambda: sum(bench.committed().values()) == 500)
+            assert owner.terminate() == 0, owner.said()
+            wait_for(lambda: idle.taken_over()[-1] == 1)
+            bench.produce(bench.some(500))
+            wait_for(lambda: sum(bench.committed().values()) == 1000)
+            assert idle.terminate() == 0, idle.said()
+    assert bench.counts() == TWENTY_EACH
+
+
 def test_member_topics_that_differ_in_partitions_stop_the_worker_with_a_sentence(
     kafka_stack: StackInfo, tmp_path: Path
 ) -> None:

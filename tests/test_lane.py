@@ -6,12 +6,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from agents.lane import SLICE_DEADLINES, LaneLimits
-from agents.ports import Fenced, StopWorker
-from agents.recovery import OUTBOX, ROW
 from sim_worker import Worker
 from sim_world import BEGINNING, Process, World, now, run
 from toy_job import FORGET_MS, REMIND_MS, TOPICS, State, ToyFold, said_by, truth, value
+
+from agents.folding import SLICE_DEADLINES
+from agents.lane import LaneLimits
+from agents.ports import Fenced, StopWorker
+from agents.recovery import OUTBOX, ROW
 
 HOUR = 3_600_000
 

@@ -6,13 +6,14 @@ import random
 from collections.abc import Iterable
 
 import pytest
+from sim_worker import Worker
+from sim_world import BEGINNING, World, now, run
+from toy_job import TOPICS, ToyFold, said_by, truth, value
+
 from agents.lane import LaneLimits
 from agents.merge import NEVER
 from agents.ports import Fenced
 from agents.recovery import Recovery
-from sim_worker import Worker
-from sim_world import BEGINNING, World, now, run
-from toy_job import TOPICS, ToyFold, said_by, truth, value
 
 COMPACTION_LAG_MS = 150_000
 """Longer than the minute in which an idle owner finds a zombie's write, plus a death or two."""

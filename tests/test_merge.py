@@ -3,11 +3,12 @@
 import random
 
 import pytest
+from sim_world import Record
+
 from agents.fold import Decoded, Refused
 from agents.merge import Merge, Wait
 from agents.ports import Output, SourceRecord, StopWorker
 from agents.safe_time import OUTAGE_MS, SafeTime
-from sim_world import Record
 
 TOPICS = ("member", "browse", "purchase")
 

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
+from agents.members import ANONYMOUS_UPDATE
 from agents.serving import Documents, Projector, ProjectorConfig
 from app.member_command import add_parsers
 from app.redis_store import RedisStore, StoreUnavailable, key_prefix
@@ -62,8 +63,9 @@ class Feed:
         new = NewTopic(self.topic, PARTITIONS, 1, config={"cleanup.policy": "compact"})
         self._admin.create_topics([new])[self.topic].result()
 
-    async def send(self, key: str, value: bytes | None) -> None:
-        await self._producer.send_and_wait(self.topic, value, key.encode())
+    async def send(self, key: str | bytes, value: bytes | None) -> None:
+        raw = key.encode() if isinstance(key, str) else key
+        await self._producer.send_and_wait(self.topic, value, raw)
 
     async def send_round(self, members: int, orders: int) -> None:
         """Say something new of every member, several times."""
@@ -191,7 +193,7 @@ async def test_redis_holds_the_last_document_of_every_member_that_is_not_gone(
     await feed.send_round(members=5, orders=1)
     await feed.send("erased", update("erased", 1))
     await feed.send("gone", update("gone", 1))
-    await feed.send("anonymous/a1", update("a1", anonymous=True))
+    await feed.send(ANONYMOUS_UPDATE + b"a1", update("a1", anonymous=True))
     async with connected(kafka_stack.redis, feed) as store, running(feed, store) as projector:
         await until(lambda: projector.stats.read == 18)
         assert await store.document("erased", anonymous=False) is not None

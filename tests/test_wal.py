@@ -5,6 +5,8 @@ import random
 from collections.abc import Sequence
 
 import pytest
+from sim_world import Process, World, run
+
 from agents.group import Group
 from agents.ports import Fenced, Output, Row, SourceTopic, StopWorker
 from agents.recovery import (
@@ -21,7 +23,6 @@ from agents.recovery import (
     recover,
 )
 from agents.wal import Wal
-from sim_world import Process, World, run
 
 TOPICS = {"browse": "id-1", "purchase": "id-2"}
 LIMIT = 100_000

@@ -334,8 +334,8 @@ class FastConsumer(Consumer):  # type: ignore[misc]
             self.offsets.committed(due)
             return True
 
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """Do nothing: Faust takes partitions that are paused on purpose for stuck ones."""
+    async def verify_all_partitions_active(self) -> None:
+        """Do nothing: Faust takes partitions that are held on purpose for stuck ones."""
 
 
 class FastTransport(Transport):  # type: ignore[misc]

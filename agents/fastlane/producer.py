@@ -1,6 +1,7 @@
 """An idempotent aiokafka producer that sends whole record batches of our own making."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable
 
 from aiokafka import AIOKafkaProducer
@@ -24,6 +25,7 @@ class BatchProducer:
         self._batch_bytes = batch_bytes
         self._producer: AIOKafkaProducer | None = None
         self._known: dict[str, int] = {}
+        self._turns: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def start(self) -> None:
         """Connect; raises ``KafkaConnectionError`` when no broker answers."""
@@ -76,9 +78,12 @@ class BatchProducer:
         for topic, partition, batch in batches:
             # A closed batch takes no records of others.
             batch.close()
-            acknowledgements.append(
-                await self._connected.send_batch(batch, topic, partition=partition)
-            )
+            # aiokafka lets whoever waits for a partition's queue race for it, and counts the time
+            # that losers have waited again and again until they seem to have waited too long.
+            async with self._turns[topic, partition]:
+                acknowledgements.append(
+                    await self._connected.send_batch(batch, topic, partition=partition)
+                )
         return list(await asyncio.gather(*acknowledgements))
 
     @property

@@ -53,9 +53,10 @@ class FastLaneConfig:
     rebalance_timeout: float = 20.0
     # How long the last commit may take when lanes are revoked or stopped.
     last_commit_timeout: float = 1.0
-    # A long poll under way excludes partitions whose records were still being consumed when it
-    # began: they wait for it to end. At 100 ms an idle worker sends ten small requests a second.
-    fetch_wait_ms: int = 100
+    # How long a fetch waits at the broker for the first record. One under way leaves out the
+    # partitions whose records were still being consumed when it began: under load they wait for
+    # it to end. At 250 ms a worker of 320 idle partitions uses 3 % of a core.
+    fetch_wait_ms: int = 250
     # Records per poll: 5,000 take some 15 ms to unpack, during which the GIL is held.
     max_poll_records: int = 5000
 

@@ -5,10 +5,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from app.demo.nightly import Reminder
 from app.topology import client_config, output_topics
@@ -18,6 +18,9 @@ from models.triggers import Decision, DecisionMessage, Transition, Trigger, Trig
 
 # What the view has not shown yet; it shows some of it.
 KEPT_NEWS = 200
+POLL_SECONDS = 0.2
+
+Result = TypeVar("Result")
 
 
 class News(NamedTuple):
@@ -89,7 +92,9 @@ class Seen:
     def reminders(self) -> list[Reminder]:
         """Return the triggers for the comparison."""
         return [
-            Reminder(one.rule, one.member_id, one.since, one.due, one.raised, name in self.cancelled)
+            Reminder(
+                one.rule, one.member_id, one.since, one.due, one.raised, name in self.cancelled
+            )
             for name, one in self.triggers.items()
         ]
 
@@ -112,18 +117,17 @@ class Gateway:
                 "enable.auto.commit": False,
             }
         )
-        names = self._names
+        keyed = (self._names.triggers, self._names.decisions)
         self._consumer.assign(
             [
-                *(TopicPartition(names.triggers, number, 0) for number in range(settings.partitions)),
-                *(TopicPartition(names.decisions, number, 0) for number in range(settings.partitions)),
-                TopicPartition(names.dead_letters, 0, 0),
+                *(TopicPartition(name, n, 0) for name in keyed for n in range(settings.partitions)),
+                TopicPartition(self._names.dead_letters, 0, 0),
             ]
         )
         self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
         self._thread.start()
 
-    def look[T](self, at: Callable[[Seen], T]) -> T:
+    def look(self, at: Callable[[Seen], Result]) -> Result:
         """Return what ``at`` makes of what has been read; nothing is read meanwhile.
 
         Raises what ended the reading.
@@ -142,6 +146,21 @@ class Gateway:
     def _run(self) -> None:
         try:
             while not self._ending.is_set():
-                self._poll()
-        except Exception as error:  # noqa: BLE001 - it belongs to whoever looks
+                message = self._consumer.poll(POLL_SECONDS)
+                # librdkafka tells of lost connections here, and mends them by itself.
+                if message is not None and message.error() is None:
+                    self._take(message)
+        except Exception as error:  # it belongs to whoever looks
             self._failure = error
+
+    def _take(self, message: Message) -> None:
+        topic, value = message.topic(), message.value()
+        assert value is not None
+        with self._lock:
+            self._seen.last = time.monotonic()
+            if topic == self._names.triggers:
+                self._seen.trigger(self._read_trigger.decode(value), self._seen.last)
+            elif topic == self._names.decisions:
+                self._seen.decision(self._read_decision.decode(value))
+            else:
+                self._seen.dead_letters += 1

@@ -85,7 +85,7 @@ class Worker:
         done, committed = self.process.done_offsets, self.world.committed
         return (
             self.started
-            and not len(self.lane._index)
+            and not len(self.lane._folding.index)
             and self.lane._idle()
             and all(
                 max(done.get(topic, 0), committed.get(topic, 0)) >= self.world.end(topic)

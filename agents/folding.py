@@ -1,0 +1,184 @@
+"""Taking records and firing deadlines, in the order that the merge and the pace allow."""
+
+import logging
+from collections.abc import Callable, MutableMapping
+from typing import Generic
+
+from agents.deadlines import DeadlineIndex
+from agents.fold import EventT, Fold, Refused, StateT
+from agents.group import Collecting
+from agents.merge import Lead, Merge, Wait
+from agents.pace import Pace
+from agents.ports import Clock, SourcePort, SourceRecord
+from agents.publish import Publisher
+from agents.stats import LaneStats
+
+log = logging.getLogger(__name__)
+
+SLICE_RECORDS = 256
+"""Records taken before other lanes and the network get their turn: some 5 ms of a full engine."""
+
+SLICE_DEADLINES = 500
+"""Deadlines fired in a turn, so that a million due at once do not stop the events."""
+
+RETRY_MS = 1_000
+"""First pause before a deadline that the fold failed on is tried again; doubled each time."""
+
+LONGEST_RETRY_MS = 3_600_000
+
+
+class Folding(Generic[StateT, EventT]):
+    """A lane's records and deadlines on their way into the group that collects them.
+
+    What the fold fails on never stops the rest: a record becomes a dead letter, a deadline is
+    tried again later and later.
+    """
+
+    def __init__(
+        self,
+        lane: int,
+        fold: Fold[StateT, EventT],
+        rows: MutableMapping[bytes, bytes],
+        source: SourcePort,
+        clock: Clock,
+        stats: LaneStats,
+        limit: int,
+        on_lateness: Callable[[int], None] | None,
+    ) -> None:
+        self.merge: Merge[EventT] = Merge(fold.topics, fold.decode, self._refuse)
+        self.index = DeadlineIndex(self._due_of)
+        self.collecting = Collecting(fold, rows, self.index.arm)
+        self.pace = Pace(lane, clock, source, self.merge, self.index)
+        self.lead: Lead[EventT] | None = None
+        """What was next when the last slice ended."""
+        self.pending_since: int | None = None
+        """Process time since when something has been folded that is in no closed group."""
+        self._clock = clock
+        self._stats = stats
+        self._limit = limit
+        self._on_lateness = on_lateness
+        self._failing: dict[bytes, tuple[int, int]] = {}
+
+    @property
+    def full(self) -> bool:
+        """Return whether the group must be closed before anything more is folded."""
+        return self.collecting.size >= self._limit
+
+    def close(self, publisher: Publisher[StateT, EventT]) -> None:
+        """Hand what has been collected over to be published."""
+        self.pending_since = None
+        publisher.close(self.collecting, self.merge.queues, self._limit)
+
+    def fold_slice(self) -> bool:
+        """Take records and fire deadlines in their order; return whether more could be at once."""
+        now = self._clock.now()
+        records = SLICE_RECORDS
+        deadlines = SLICE_DEADLINES
+        while self.collecting.size < self._limit:
+            self.lead = lead = self.merge.lead()
+            taking = lead is not None and lead.wait is Wait.NOTHING
+            upto = self.pace.fire_upto(lead)
+            floor = self.index.floor()
+            overdue = floor is not None and floor <= upto
+            if overdue and deadlines > 0:
+                deadlines = self._fire(upto, deadlines, now)
+                continue
+            # On a live clock records go by while more deadlines are due than a turn may fire; in
+            # stream time nobody waits, and the exact order is worth more.
+            if not taking or records == 0 or (overdue and self.pace.stream):
+                return taking or overdue
+            assert lead is not None
+            records -= self._take(lead, records, -1 if overdue else self.pace.watch(), now)
+        return True
+
+    def _take(self, lead: Lead[EventT], most: int, watch: int, now: int | None) -> int:
+        """Take records of the leading topic while it leads; return how many.
+
+        Stops early at a deadline that is due at or before ``watch`` and comes first.
+        """
+        queue, last_at = lead.queue, lead.last_at
+        below = self.pace.below(lead)
+        index, collecting, order = self.index, self.collecting, queue.order
+        limit = self._limit
+        taken = 0
+        while True:
+            record, decoded = queue.record, queue.decoded
+            assert record is not None
+            assert decoded is not None
+            folded = collecting.apply(order, decoded, record, now)
+            if folded is not True:
+                self._note_unfolded(record, folded)
+            queue.taken = record.offset + 1
+            taken += 1
+            if not queue.load() or taken == most or collecting.size >= limit:
+                break
+            at = queue.at
+            if at > last_at or queue.record.offset >= below:  # type: ignore[union-attr]
+                break
+            floor = index.floor()
+            if floor is not None and floor <= at and floor <= watch:
+                break
+        self._pending()
+        self._stats.records += taken
+        return taken
+
+    def _note_unfolded(self, record: SourceRecord, folded: Exception | bool) -> None:
+        if not isinstance(folded, Exception):
+            self._stats.skipped += 1
+            return
+        self._stats.crashed += 1
+        log.error(
+            "a record could not be folded and is a dead letter: %s[%d] offset %d",
+            record.topic,
+            record.partition,
+            record.offset,
+            exc_info=folded,
+        )
+
+    def _refuse(self, refused: Refused) -> None:
+        self._stats.records += 1
+        self._stats.refused += 1
+        self.collecting.loose.extend(refused.outputs)
+        self._pending()
+
+    def _fire(self, upto: int, most: int, now: int | None) -> int:
+        """Fire deadlines in order up to an instant; return how many more there may be."""
+        while most > 0 and self.collecting.size < self._limit:
+            popped = self.index.pop(upto)
+            if popped is None:
+                # A large page of the index is opened a piece at a time, at most one per turn.
+                floor = self.index.floor()
+                return 0 if floor is not None and floor <= upto else most
+            due, key = popped
+            most -= 1
+            self._pending()
+            error = self.collecting.advance(key, due, now)
+            if error is not None:
+                self._try_later(key, due if now is None else max(now, due), error)
+                continue
+            self._failing.pop(key, None)
+            self._stats.fired += 1
+            if now is not None and self._on_lateness is not None:
+                self._on_lateness(now - due)
+        return most
+
+    def _try_later(self, key: bytes, at: int, error: Exception) -> None:
+        failures = self._failing.get(key, (0, 0))[1] + 1
+        again = at + min(RETRY_MS << min(failures - 1, 30), LONGEST_RETRY_MS)
+        self._failing[key] = (again, failures)
+        self.index.arm(key, again)
+        self._stats.stumbled += 1
+        log.error("a deadline could not be fired (attempt %d)", failures, exc_info=error)
+
+    def _due_of(self, key: bytes) -> int | None:
+        due = self.collecting.next_due(key)
+        if self._failing and key in self._failing:
+            if due is None:
+                del self._failing[key]
+            else:
+                due = max(due, self._failing[key][0])
+        return due
+
+    def _pending(self) -> None:
+        if self.pending_since is None:
+            self.pending_since = self._clock.elapsed()
