@@ -127,7 +127,7 @@ def advance(member: Member, to: int, context: Context) -> Outcome:
 def next_due(member: Member, book: RuleBook) -> int:
     """Return the earliest instant at which something happens by itself, or ``NEVER``."""
     if member.erased_until:
-        return member.erased_until
+        return NEVER if is_gone(member) else member.erased_until
     return min(absence.next_due(member, book), _next_stage_due(member, book))
 
 

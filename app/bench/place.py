@@ -1,0 +1,141 @@
+"""A corner of a broker that one measurement has for itself, cleared away when it is over."""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+from app import stack
+from app.stack.commands import default_data_dir
+from app.topology import client_config, ensure_topics
+from config.settings import Settings, load_settings
+
+PARTITIONS = 16
+TIMEOUT_SECONDS = 20.0
+POLL_SECONDS = 0.2
+
+
+class BenchError(Exception):
+    """A measurement could not be made; the message says why."""
+
+
+def say(line: str) -> None:
+    """Tell whoever waits what goes on."""
+    print(line, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a measurement is made: ``variables`` make any process of ours work there."""
+
+    settings: Settings
+    variables: Mapping[str, str]
+    folder: Path
+
+    @property
+    def admin(self) -> AdminClient:
+        """Return a client that makes, asks and deletes topics."""
+        return AdminClient(client_config(self.settings))
+
+    def make_topics(self) -> None:
+        """Make the product's topics; raises ``TopologyError``."""
+        ensure_topics(self.settings)
+
+    def make_topic(self, name: str, settings: Mapping[str, str]) -> str:
+        """Make one topic with as many partitions as all others, and return its full name."""
+        full = self.settings.topic(name)
+        new = NewTopic(full, self.settings.partitions, 1, config=dict(settings))
+        self.admin.create_topics([new], operation_timeout=TIMEOUT_SECONDS)[full].result()
+        while full not in self.admin.list_topics(timeout=TIMEOUT_SECONDS).topics:
+            time.sleep(POLL_SECONDS)
+        return full
+
+    def ends(self, *topics: str) -> int:
+        """Return the sum of the end offsets of topics (their full names)."""
+        asked = {
+            TopicPartition(topic, number): OffsetSpec.latest()
+            for topic in topics
+            for number in range(self.settings.partitions)
+        }
+        answers = self.admin.list_offsets(asked, request_timeout=TIMEOUT_SECONDS)
+        return sum(future.result().offset for future in answers.values())
+
+    def read(self, topic: str) -> Iterator[Message]:
+        """Yield every record of a topic (its full name) up to where its partitions end now."""
+        consumer = Consumer(
+            {
+                **client_config(self.settings),
+                "group.id": f"{self.settings.app_id}-reader",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+            }
+        )
+        open_ = self.settings.partitions
+        try:
+            consumer.assign([TopicPartition(topic, number, 0) for number in range(open_)])
+            while open_:
+                messages = consumer.consume(10_000, timeout=POLL_SECONDS)
+                for message in messages:
+                    error = message.error()
+                    if error is None:
+                        yield message
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        open_ -= 1
+                    else:
+                        raise KafkaException(error)
+        finally:
+            consumer.close()
+
+    def clear(self) -> None:
+        """Delete every topic whose name begins with ours."""
+        admin, prefix = self.admin, self.settings.app_id
+        names = [n for n in admin.list_topics(timeout=TIMEOUT_SECONDS).topics if n.startswith(prefix)]
+        if names:
+            for future in admin.delete_topics(names, operation_timeout=TIMEOUT_SECONDS).values():
+                future.exception()
+
+
+@contextmanager
+def broker(settings: Settings, chosen: bool) -> Iterator[Settings]:
+    """Yield settings whose broker answers: the one chosen, else the local stack.
+
+    A stack that did not run is stopped again. Raises ``StackError``.
+    """
+    if chosen:
+        yield settings
+        return
+    data = default_data_dir()
+    running = stack.status(data)
+    info = running or stack.up(data, say)
+    try:
+        yield load_settings(os.environ, None, {"broker": info.broker, "redis": info.redis})
+    finally:
+        if running is None:
+            stack.down(data)
+
+
+@contextmanager
+def place(settings: Settings, name: str, partitions: int = PARTITIONS) -> Iterator[Place]:
+    """Yield a place of its own on the broker of ``settings``; raises ``KafkaException``."""
+    unique = f"bench-{name}-{time.time_ns():x}"
+    with tempfile.TemporaryDirectory(prefix="lifecycle-bench-") as folder:
+        variables = {
+            "LIFECYCLE_BROKER": settings.broker,
+            "LIFECYCLE_REDIS": settings.redis,
+            "LIFECYCLE_TOPIC_PREFIX": f"{unique}.",
+            "LIFECYCLE_APP_ID": unique,
+            "LIFECYCLE_PARTITIONS": str(partitions),
+            "LIFECYCLE_DATA_DIR": folder,
+        }
+        made = Place(load_settings({**os.environ, **variables}), variables, Path(folder))
+        try:
+            yield made
+        finally:
+            made.clear()
