@@ -57,7 +57,7 @@ class Folding(Generic[StateT, EventT]):
         self._stats = stats
         self._limit = limit
         self._on_lateness = on_lateness
-        self._failing: dict[bytes, tuple[int, int]] = {}
+        self._failures: dict[bytes, int] = {}
 
     @property
     def full(self) -> bool:
@@ -156,27 +156,23 @@ class Folding(Generic[StateT, EventT]):
             if error is not None:
                 self._try_later(key, due if now is None else max(now, due), error)
                 continue
-            self._failing.pop(key, None)
+            self._failures.pop(key, None)
             self._stats.fired += 1
             if now is not None and self._on_lateness is not None:
                 self._on_lateness(now - due)
         return most
 
     def _try_later(self, key: bytes, at: int, error: Exception) -> None:
-        failures = self._failing.get(key, (0, 0))[1] + 1
-        again = at + min(RETRY_MS << min(failures - 1, 30), LONGEST_RETRY_MS)
-        self._failing[key] = (again, failures)
-        self.index.arm(key, again)
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        pause = min(RETRY_MS << min(failures - 1, 30), LONGEST_RETRY_MS)
+        self.index.arm(key, at + pause)
         self._stats.stumbled += 1
         log.error("a deadline could not be fired (attempt %d)", failures, exc_info=error)
 
     def _due_of(self, key: bytes) -> int | None:
         due = self.collecting.next_due(key)
-        if self._failing and key in self._failing:
-            if due is None:
-                del self._failing[key]
-            else:
-                due = max(due, self._failing[key][0])
+        if due is None:
+            self._failures.pop(key, None)
         return due
 
     def _pending(self) -> None:

@@ -109,6 +109,7 @@ class Lane(Generic[StateT, EventT]):
         self._wake = asyncio.Event()
         self._timers: list[Timer] = []
         self._stopping = False
+        self._drained = False
         self._failure: BaseException | None = None
         self._writing: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -170,15 +171,16 @@ class Lane(Generic[StateT, EventT]):
             self._source.pause(self.number, topic)
         self._wake.set()
 
-    async def stop(self, drain: bool = True) -> None:
+    async def stop(self, drain: bool = True) -> bool:
         """Take nothing more; with ``drain``, write, send and declare done what has been folded.
 
         Draining takes no longer than its limit; what is cut off then is read again by the next
-        owner. Without it everything in flight is dropped at once.
+        owner. Without it everything in flight is dropped at once. Returns True when nothing was:
+        the rows are what the changelog says, and all outputs are out.
         """
         self._stopping = True
         if self._loop is None:
-            return
+            return False
         self._wake.set()
         if not drain:
             self._loop.cancel()
@@ -187,6 +189,7 @@ class Lane(Generic[StateT, EventT]):
             await asyncio.wait([self._loop])
         finally:
             limit.cancel()
+        return self._drained
 
     async def _run(self) -> None:
         try:
@@ -196,6 +199,7 @@ class Lane(Generic[StateT, EventT]):
                     raise self._failure
                 more = self._turn()
                 if self._stopping and self._idle():
+                    self._drained = True
                     return
                 if more:
                     await asyncio.sleep(0)

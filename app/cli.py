@@ -10,6 +10,7 @@ from config.errors import ConfigErrors
 
 # Modules with ``add_parsers(subparsers)``; each parsed namespace holds its function as ``run``.
 PARTS = (
+    "app.demo.commands",
     "app.stack.commands",
     "app.broker_commands",
     "app.worker_command",
@@ -20,6 +21,7 @@ PARTS = (
     "app.contracts",
 )
 BAD_INPUT = 2
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells say it
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for error in errors.errors:
             print(error, file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has seen enough (`| head`).
         sys.stderr.close()

@@ -26,10 +26,11 @@ RANK_OF: dict[str, int] = {topic: rank for rank, topic in enumerate(MEMBER_TOPIC
 _DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
     topic: msgspec.json.Decoder(union) for topic, union in UNION_OF.items()
 }
-_PATH = re.compile(r" - at `(\$[^`]*)`$")
+_PATH = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`$")
+_NO_TYPE = re.compile(r"Invalid value '(.*)'", re.DOTALL)
 _TYPE = re.compile(rb'"type"\s*:\s*"(unsubscribed|complained|consent)"')
 _MEMBER = re.compile(rb'"member_id"\s*:\s*"([^"\\]{1,128})"')
-_GRANTED = re.compile(rb'"granted"\s*:\s*true')
+_GRANTED = re.compile(rb'"granted"\s*:\s*true\b')
 
 
 class InvalidEvent(Exception):
@@ -79,10 +80,15 @@ def decode(topic: str, raw: bytes | None) -> Event:
         raise InvalidEvent("$", "was empty (a tombstone)")
     try:
         event = _DECODERS[topic].decode(raw)
+        if not raw.isascii():
+            raw.decode()  # the decoder passes over the strings of unknown fields
     except msgspec.ValidationError as error:
-        raise _explain(topic, raw, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidEvent("$", f"was not JSON: {_sentence(str(error))}") from None
+        raise _explain(topic, str(error)) from None
+    except RecursionError:
+        raise InvalidEvent("$", "was nested too deep") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = str(error).removeprefix("JSON is malformed: ")
+        raise InvalidEvent("$", f"was not JSON: {_sentence(reason)}") from None
     if event.member_id is None and event.anonymous_id is None:
         raise InvalidEvent("$.member_id", "was missing, and so was anonymous_id")
     if type(event) is Linked and (
@@ -157,26 +163,22 @@ def salvage_opt_out(raw: bytes | None, key: bytes | None, timestamp: int) -> Eve
     return Unsubscribed(occurred_at=at, member_id=member, event_id=name, channel="all")
 
 
-def _explain(topic: str, raw: bytes, message: str) -> InvalidEvent:
+def _explain(topic: str, message: str) -> InvalidEvent:
     match = _PATH.search(message)
     path = match[1] if match else "$"
     text = message[: match.start()] if match else message
     if "missing required field" in text:
         field = text.rsplit("`", 2)[1]
         return InvalidEvent(f"{path}.{field}", "was missing")
-    if path == "$.type":
-        given = _given_type(raw)
+    unknown = _NO_TYPE.fullmatch(text) if path == "$.type" else None
+    if unknown is not None:
+        given = unknown[1]
         home = TOPIC_OF.get(given)
-        if home is not None and home != topic:
+        if home is not None:
             return InvalidEvent(path, f"{given} belongs on topic {home}, not {topic}")
         known = ", ".join(name for name in CLASS_OF if TOPIC_OF[name] == topic)
-        return InvalidEvent(path, f"{given!r} is not a type of topic {topic}: {known}")
+        return InvalidEvent(path, f"{given[:64]!r} is not a type of topic {topic}: {known}")
     return InvalidEvent(path, _sentence(text))
-
-
-def _given_type(raw: bytes) -> str:
-    found = msgspec.json.decode(raw)
-    return str(found.get("type"))[:64] if isinstance(found, dict) else ""
 
 
 def _sentence(text: str) -> str:

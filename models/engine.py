@@ -489,7 +489,6 @@ def _raise(
     expires = due + rule.expires_after
     now = due if context.now is None else context.now
     locale = _profile(member, "locale") or book.limits.locale
-    event = candidate.received
     outcome.triggers.append(
         Trigger(
             trigger_id=identity,
@@ -510,9 +509,7 @@ def _raise(
             not_before=rfc3339(due),
             not_after=rfc3339(expires),
             expires_at=rfc3339(expires),
-            test=bool(
-                event is not None and event.event.test and member.id in book.limits.test_members
-            ),
+            test=member.id in book.limits.test_members,
             offer=None,
             reason=_reason(candidate, locale),
             context=_context(member),

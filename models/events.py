@@ -5,7 +5,7 @@ order is the order of equal times everywhere: member, engagement, browse, cart, 
 """
 
 from datetime import datetime
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta
@@ -19,7 +19,6 @@ Amount: TypeAlias = Annotated[float, Meta(ge=0, le=1e12)]
 Quantity: TypeAlias = Annotated[float, Meta(gt=0, le=1e9)]
 # RFC 3339 with an offset, or integer epoch milliseconds; the edge checks the offset and the range.
 Instant: TypeAlias = datetime | int
-Scalar: TypeAlias = str | float | bool | None
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -164,15 +163,16 @@ class Registered(Event, frozen=True, kw_only=True, tag="register"):
 class ProfileChanged(Event, frozen=True, kw_only=True, tag="profile"):
     """What is known of the member changed; fields that are absent stay as they were."""
 
-    # --MM-DD is ISO 8601's (and vCard's) birthday without a year.
+    # With a year or without one: MM-DD, or --MM-DD as in ISO 8601 and vCard.
     birthday: (
-        Annotated[str, Meta(pattern=r"^([0-9]{4}|-)-?(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
+        Annotated[str, Meta(pattern=r"^([0-9]{4}-|--)?(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
         | None
     ) = None
     time_zone: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     locale: Annotated[str, Meta(min_length=2, max_length=35)] | None = None
     channels: Annotated[tuple[Name, ...], Meta(max_length=16)] | None = None
-    attributes: Annotated[dict[Name, Scalar], Meta(max_length=32)] | None = None
+    # Only scalar values are kept.
+    attributes: dict[Name, Any] | None = None
 
 
 class ConsentChanged(Event, frozen=True, kw_only=True, tag="consent"):
@@ -342,7 +342,7 @@ class SurveyAnswered(Event, frozen=True, kw_only=True, tag="survey"):
     """The member answered a survey."""
 
     survey_id: Id
-    answers: Annotated[dict[Name, Scalar | list[Scalar]], Meta(max_length=64)]
+    answers: dict[str, Any]
 
 
 # --- items (key = item id) --------------------------------------------------------------------

@@ -283,6 +283,8 @@ def _profile(member: Member, event: ProfileChanged, at: int) -> None:
         if value is not None:
             _say(member, name, value, at)
     for name, value in (event.attributes or {}).items():
+        if value is not None and not isinstance(value, str | int | float):
+            continue
         known = f"a.{name}" in member.profile
         if known or sum(key.startswith("a.") for key in member.profile) < KEPT_PROFILE:
             _say(member, f"a.{name}", value[:128] if isinstance(value, str) else value, at)

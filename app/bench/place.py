@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -31,18 +30,14 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-@dataclass(frozen=True, slots=True)
 class Place:
     """Where a measurement is made: ``variables`` make any process of ours work there."""
 
-    settings: Settings
-    variables: Mapping[str, str]
-    folder: Path
-
-    @property
-    def admin(self) -> AdminClient:
-        """Return a client that makes, asks and deletes topics."""
-        return AdminClient(client_config(self.settings))
+    def __init__(self, settings: Settings, variables: Mapping[str, str], folder: Path) -> None:
+        self.settings = settings
+        self.variables = variables
+        self.folder = folder
+        self._admin = AdminClient(client_config(settings))
 
     def make_topics(self) -> None:
         """Make the product's topics; raises ``TopologyError``."""
@@ -52,20 +47,23 @@ class Place:
         """Make one topic with as many partitions as all others, and return its full name."""
         full = self.settings.topic(name)
         new = NewTopic(full, self.settings.partitions, 1, config=dict(settings))
-        self.admin.create_topics([new], operation_timeout=TIMEOUT_SECONDS)[full].result()
-        while full not in self.admin.list_topics(timeout=TIMEOUT_SECONDS).topics:
+        self._admin.create_topics([new], operation_timeout=TIMEOUT_SECONDS)[full].result()
+        while full not in self._admin.list_topics(timeout=TIMEOUT_SECONDS).topics:
             time.sleep(POLL_SECONDS)
         return full
 
-    def ends(self, *topics: str) -> int:
-        """Return the sum of the end offsets of topics (their full names)."""
+    def ends(self, *topics: str) -> dict[str, int]:
+        """Return the sum of the end offsets of each topic (by their full names)."""
         asked = {
             TopicPartition(topic, number): OffsetSpec.latest()
             for topic in topics
             for number in range(self.settings.partitions)
         }
-        answers = self.admin.list_offsets(asked, request_timeout=TIMEOUT_SECONDS)
-        return sum(future.result().offset for future in answers.values())
+        sums = dict.fromkeys(topics, 0)
+        answers = self._admin.list_offsets(asked, request_timeout=TIMEOUT_SECONDS)
+        for partition, future in answers.items():
+            sums[partition.topic] += future.result().offset
+        return sums
 
     def read(self, topic: str) -> Iterator[Message]:
         """Yield every record of a topic (its full name) up to where its partitions end now."""
@@ -95,7 +93,7 @@ class Place:
 
     def clear(self) -> None:
         """Delete every topic whose name begins with ours."""
-        admin, prefix = self.admin, self.settings.app_id
+        admin, prefix = self._admin, self.settings.app_id
         names = [n for n in admin.list_topics(timeout=TIMEOUT_SECONDS).topics if n.startswith(prefix)]
         if names:
             for future in admin.delete_topics(names, operation_timeout=TIMEOUT_SECONDS).values():

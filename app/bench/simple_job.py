@@ -52,7 +52,6 @@ def make_log(events: int, members: int, partitions: int, seed: int) -> list[Reco
     the same bytes.
     """
     random = Random(seed)
-    closing = _one_id_per_partition(partitions)
     drawn: list[tuple[int, int, int]] = []
     session = 0
     while len(drawn) < events - partitions:
@@ -63,17 +62,23 @@ def make_log(events: int, members: int, partitions: int, seed: int) -> list[Reco
             drawn.append((at, member, session))
             at += 1 + int(random.expovariate(1 / PAUSE_MS))
     drawn.sort()
-    del drawn[events - partitions :]
     log = [
         _record(f"m{member:05}", at, random.choice(KINDS), number, session, random)
         for number, (at, member, session) in enumerate(drawn)
     ]
-    end = drawn[-1][0] + 1
-    log += [
-        _record(member, end, VISIT, len(log) + place, 0, random)
-        for place, member in enumerate(closing)
+    return prefix(log, events, partitions)
+
+
+def prefix(log: list[Record], events: int, partitions: int) -> list[Record]:
+    """Return the first records of a log, closed by a visit per partition: ``events`` in all."""
+    kept = log[: events - partitions]
+    random = Random(0)
+    end = kept[-1].at + 1
+    closing = [
+        _record(member, end, VISIT, len(kept) + place, 0, random)
+        for place, member in enumerate(_one_id_per_partition(partitions))
     ]
-    return log
+    return kept + closing
 
 
 def _one_id_per_partition(partitions: int) -> list[str]:

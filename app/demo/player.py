@@ -23,7 +23,7 @@ from config.settings import Settings
 from models.events import MEMBER_TOPICS
 from models.times import HOUR
 
-MOST_AHEAD = 18 * HOUR
+MOST_AHEAD = 12 * HOUR
 """How far the clock may be ahead of what has been folded: half of the shortest life of a
 trigger."""
 

@@ -208,6 +208,7 @@ class LiveView:
                 count = self.picture.by_rule[rule]
                 row.append(f"{step} " if step else "", style="bright_black")
                 row.append(f"{count:<6,}", style="bold" if count else "bright_black")
+            row.rstrip()
             rows.append(row)
         return rows
 

@@ -122,9 +122,7 @@ class ToyLane:
     async def stop(self) -> bool:
         if self._watch is not None:
             self._watch.cancel()
-        await self._lane.stop()
-        loop = self._lane._loop
-        return loop is not None and not loop.cancelled()
+        return await self._lane.stop()
 
     async def _tell_when_caught_up(self) -> None:
         told = None

@@ -1,0 +1,132 @@
+"""``lifecycle bench``: side-by-side figures, measured here and now."""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaException
+
+from app.bench import place, report
+from app.bench.latency import latency
+from app.bench.memory import memory
+from app.bench.place import PARTITIONS, BenchError
+from app.bench.recovery import recovery
+from app.bench.throughput import EVENTS, throughput
+from app.bench.timers import timers
+from app.event_reading import BadLine
+from app.options import broker_options, positive, settings_of
+from app.stack import StackError
+from app.topology import TopologyError
+from config.settings import Settings
+
+if TYPE_CHECKING:
+    from app.options import Subparsers
+
+DONE, FAILED, BAD_INPUT = 0, 1, 2
+MEMBERS = 1_000_000
+
+Measure = Callable[[Settings, argparse.Namespace], dict[str, Any]]
+
+
+def add_parsers(subparsers: "Subparsers") -> None:
+    """Register the commands."""
+    bench = subparsers.add_parser(
+        "bench",
+        help="measure: throughput beside peers, latency, recovery, memory, timers",
+        description="Measure on the local stack (started if needed) or on --broker. Figures of "
+        "one run may be compared; those of two runs only if the machine was as busy.",
+    )
+    kinds = bench.add_subparsers(dest="kind", metavar="WHAT", required=True)
+
+    one = _add(
+        kinds, "throughput", "events per CPU-second, beside stock Faust and a bare client loop",
+        lambda settings, given: throughput(settings, given.events, given.rounds),
+    )  # fmt: skip
+    one.add_argument("--events", type=_enough, default=EVENTS, metavar="N")
+    one.add_argument("--rounds", type=positive, default=3, metavar="R", help="turns per engine")
+
+    one = _add(
+        kinds, "latency", "how late deadlines fire, and from a record to its trigger",
+        lambda settings, given: latency(settings, given.rate, given.seconds),
+    )  # fmt: skip
+    one.add_argument("--rate", type=positive, default=500, metavar="N", help="events a second")
+    one.add_argument("--seconds", type=positive, default=20, metavar="S", help="at that rate")
+
+    one = _add(
+        kinds, "recovery", "from the start of a worker to its lanes being recovered",
+        lambda settings, given: recovery(settings, given.members),
+    )  # fmt: skip
+    _members(one)
+
+    one = _add(
+        kinds, "memory", "bytes per member, in the changelog and in a worker",
+        lambda settings, given: memory(settings, given.members, given.files),
+    )  # fmt: skip
+    _members(one)
+    one.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="event files, beside the sample"
+    )
+
+    one = _add(
+        kinds, "timers", "how late deadlines fire while many are armed in one lane",
+        lambda settings, given: timers(settings, given.members),
+    )  # fmt: skip
+    _members(one)
+
+
+def _add(
+    kinds: "Subparsers", name: str, about: str, measure: Measure
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = kinds.add_parser(
+        name, parents=[broker_options()], help=about, description=about
+    )
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser.set_defaults(run=_run, measure=measure)
+    return parser
+
+
+def _members(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--members", type=positive, default=MEMBERS, metavar="N")
+
+
+def _enough(text: str) -> int:
+    """Return a number of events that leaves some for every partition of every engine."""
+    number = positive(text)
+    if number < 1000:
+        raise argparse.ArgumentTypeError("at least 1000 events are needed")
+    return number
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = dataclasses.replace(settings_of(arguments), partitions=PARTITIONS)
+    chosen = arguments.broker is not None or "LIFECYCLE_BROKER" in os.environ
+    try:
+        with place.broker(settings, chosen) as there:
+            before = report.machine()
+            figures = arguments.measure(there, arguments)
+    except (BadLine, OSError) as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    except (BenchError, StackError, TopologyError, KafkaException) as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    figures["machine"] = {**before, "load_after": report.machine()["load"]}
+    print("\n".join(_lines(figures)))
+    if arguments.json:
+        print(json.dumps(figures))
+    return DONE
+
+
+def _lines(figures: dict[str, Any], under: str = "") -> Iterable[str]:
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield from _lines(value, f"{under}{name}.")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            yield report.table(value)
+        else:
+            yield f"{under}{name}: {value}"
