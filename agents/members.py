@@ -14,9 +14,9 @@ import msgspec
 from agents.dead_letters import dead_letter
 from agents.fold import Decoded, Refused
 from agents.partitioner import PartitionOf
-from agents.ports import Output, SourceRecord
+from agents.ports import Output, SourceRecord, StopWorker
 from models import engine
-from models.decoding import RANK_OF, InvalidEvent, Received, receive, salvage_opt_out
+from models.decoding import RANK_OF, InvalidEvent, Received, instant, receive, salvage_opt_out
 from models.engine import Context, Outcome
 from models.events import MEMBER_TOPICS, Event, Unsubscribed
 from models.member import Member, decode, due_of, encode
@@ -36,7 +36,7 @@ ANONYMOUS_UPDATE = b"anonymous\xff"
 REMEMBERED_KEYS = 200_000
 
 
-class WrongDeployment(Exception):
+class WrongDeployment(StopWorker):
     """More than half of many records are bad: the data is right and this program is wrong."""
 
 
@@ -192,11 +192,11 @@ class MemberFold:
             return Refused((letter,))
         self._stats.opt_outs_salvaged += 1
         assert opt_out.member_id is not None
-        key = opt_out.member_id.encode(errors="replace")
+        key = opt_out.member_id.encode()
         if self._place(key) != record.partition:
             # The member lives in another lane: tell that lane by an event of its own.
             return Refused((letter, self._forward(key, opt_out)))
-        at = max(record.timestamp, 0)
+        at = instant(opt_out.occurred_at, "$.occurred_at")
         rank = RANK_OF[self._names[record.topic]]
         received = Received(opt_out, at, rank, record.partition, record.offset, record.value or b"")
         return Decoded(MEMBER + key, at, Salvaged(received, letter))

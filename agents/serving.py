@@ -61,7 +61,7 @@ class ProjectorConfig:
     batch_size: int = 500
     """Updates per round trip to the store."""
     session_timeout: float = 6.0
-    security: Mapping[str, Any] = field(default_factory=dict)
+    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Arguments of ``AIOKafkaConsumer`` about encryption and log-in."""
 
     @property

@@ -19,6 +19,7 @@ PARTS = (
     "app.rules_commands",
     "app.member_command",
     "app.contracts",
+    "app.bench.commands",
 )
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells say it

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from agents.members import OutputTopics
+from app.kafka_security import for_librdkafka
 from config.settings import Settings
 from models.events import MEMBER_TOPICS
 
@@ -67,19 +68,12 @@ def topics(settings: Settings) -> tuple[TopicSpec, ...]:
 
 def client_config(settings: Settings) -> dict[str, str | int]:
     """Return what every librdkafka client of ours needs to reach the brokers."""
-    config: dict[str, str | int] = {
+    return {
         "bootstrap.servers": settings.broker,
-        "security.protocol": settings.security_protocol,
         # Errors only: librdkafka writes to standard error by itself.
         "log_level": 3,
+        **for_librdkafka(settings),
     }
-    if settings.sasl_mechanism is not None:
-        config["sasl.mechanism"] = settings.sasl_mechanism
-        config["sasl.username"] = settings.sasl_username or ""
-        config["sasl.password"] = settings.sasl_password.reveal()
-    if settings.ssl_cafile is not None:
-        config["ssl.ca.location"] = str(settings.ssl_cafile)
-    return config
 
 
 def ensure_topics(settings: Settings) -> list[str]:

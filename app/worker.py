@@ -20,6 +20,7 @@ from agents.partitioner import partition_function
 from agents.ports import Clock
 from agents.serving import Projector, ProjectorConfig
 from app.http import Answers, Health, HttpServer
+from app.kafka_security import for_aiokafka, for_faust, for_librdkafka
 from app.member_lookup import MemberLookup
 from app.metrics import Metrics, Sources
 from app.redis_store import RedisStore, key_prefix
@@ -81,6 +82,9 @@ def fast_lane_config(settings: Settings, data_dir: Path) -> FastLaneConfig:
         partitioner=settings.partitioner,
         changelog_settings=settings.changelog_topic_settings(),
         replication_factor=settings.replication_factor,
+        security=for_aiokafka(settings),
+        librdkafka_security=for_librdkafka(settings),
+        credentials=for_faust(settings),
         commit_interval=settings.commit_interval_ms / 1000,
         session_timeout=settings.session_timeout_ms / 1000,
     )
@@ -104,6 +108,7 @@ class Worker:
                 settings.topic("member-updates"),
                 settings.redis_batch_size,
                 settings.session_timeout_ms / 1000,
+                for_aiokafka(settings),
             ),
             self._store,
         )

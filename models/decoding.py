@@ -15,6 +15,7 @@ from models.events import (
     ConsentChanged,
     Event,
     Linked,
+    ProfileChanged,
     Unsubscribed,
 )
 from models.ids import content_hash
@@ -27,9 +28,10 @@ _DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
     topic: msgspec.json.Decoder(union) for topic, union in UNION_OF.items()
 }
 _PATH = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`$")
-_NO_TYPE = re.compile(r"Invalid value '(.*)'", re.DOTALL)
+_UNKNOWN_TYPE = re.compile(r"Invalid value '(.*)'", re.DOTALL)
 _TYPE = re.compile(rb'"type"\s*:\s*"(unsubscribed|complained|consent)"')
-_MEMBER = re.compile(rb'"member_id"\s*:\s*"([^"\\]{1,128})"')
+_MEMBER = re.compile(rb'"member_id"\s*:\s*"([^"\\]{1,512})"')
+_ANONYMOUS = re.compile(rb'"anonymous_id"\s*:\s*"')
 _GRANTED = re.compile(rb'"granted"\s*:\s*true\b')
 
 
@@ -95,6 +97,8 @@ def decode(topic: str, raw: bytes | None) -> Event:
         event.member_id is None or (event.anonymous_id is None and event.other_id is None)
     ):
         raise InvalidEvent("$", "a link needs member_id and one of anonymous_id or other_id")
+    if type(event) is ProfileChanged and not all(map(_fits, (event.attributes or {}).values())):
+        raise InvalidEvent("$.attributes[...]", "was a whole number of more than 64 bits")
     for field in ("expires_at", "review_at"):
         value = getattr(event, field, None)
         if value is not None:
@@ -108,8 +112,10 @@ def receive(
     """Decode one record and give it its effective time; raise ``InvalidEvent``."""
     event = decode(topic, raw)
     at = instant(event.occurred_at, "$.occurred_at")
+    if timestamp < 0:  # brokers take such records: nothing would say how far ahead they run
+        raise InvalidEvent("timestamp", "was before 1970, so that the time of arrival is unknown")
     ahead = 0
-    if 0 <= timestamp < at:
+    if timestamp < at:
         ahead = at - timestamp
         if ahead >= FUTURE_LIMIT:
             raise InvalidEvent("$.occurred_at", "was a day or more after the record's timestamp")
@@ -125,7 +131,8 @@ def receive(
 def salvage_opt_out(raw: bytes | None, key: bytes | None, timestamp: int) -> Event | None:
     """Return what a malformed opt-out must at least do: stop marketing to the member it names.
 
-    None when ``raw`` is no opt-out, or names nobody.
+    The record's key names the member when ``raw`` does not do so legibly. None when ``raw`` is no
+    opt-out, names nobody, or names an anonymous id only.
     """
     if raw is None:
         return None
@@ -133,19 +140,24 @@ def salvage_opt_out(raw: bytes | None, key: bytes | None, timestamp: int) -> Eve
         found = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = None
+    named: bytes | str | None
+    purpose: Any = None
     if isinstance(found, dict):
-        kind, member, granted = found.get("type"), found.get("member_id"), found.get("granted")
-        purpose: Any = found.get("purpose")
+        kind, named, granted = found.get("type"), found.get("member_id"), found.get("granted")
+        purpose = found.get("purpose")
+        anonymous = isinstance(found.get("anonymous_id"), str)
     else:
-        match = _TYPE.search(raw)
-        named = _MEMBER.search(raw)
-        kind = match[1].decode() if match else None
-        member = (named[1] if named else key or b"").decode(errors="replace")
+        type_found, member_found = _TYPE.search(raw), _MEMBER.search(raw)
+        kind = type_found[1].decode() if type_found else None
+        named = member_found[1] if member_found else None
         granted = _GRANTED.search(raw) is not None
-        purpose = None
-    if not isinstance(kind, str) or kind not in OPT_OUTS:
+        anonymous = _ANONYMOUS.search(raw) is not None
+    member = _id(named)
+    if member is None and not anonymous:
+        member = _id(key)
+    if member is None:
         return None
-    if not isinstance(member, str) or not 1 <= len(member) <= 128:
+    if not isinstance(kind, str) or kind not in OPT_OUTS:
         return None
     if kind == "consent" and granted is True:
         return None
@@ -163,6 +175,19 @@ def salvage_opt_out(raw: bytes | None, key: bytes | None, timestamp: int) -> Eve
     return Unsubscribed(occurred_at=at, member_id=member, event_id=name, channel="all")
 
 
+def _fits(value: object) -> bool:
+    return not isinstance(value, int) or -(1 << 63) <= value < 1 << 63
+
+
+def _id(named: object) -> str | None:
+    if isinstance(named, bytes):
+        try:
+            named = named.decode()
+        except UnicodeDecodeError:
+            return None
+    return named if isinstance(named, str) and 1 <= len(named) <= 128 else None
+
+
 def _explain(topic: str, message: str) -> InvalidEvent:
     match = _PATH.search(message)
     path = match[1] if match else "$"
@@ -170,10 +195,12 @@ def _explain(topic: str, message: str) -> InvalidEvent:
     if "missing required field" in text:
         field = text.rsplit("`", 2)[1]
         return InvalidEvent(f"{path}.{field}", "was missing")
-    unknown = _NO_TYPE.fullmatch(text) if path == "$.type" else None
+    unknown = _UNKNOWN_TYPE.fullmatch(text) if path == "$.type" else None
     if unknown is not None:
         given = unknown[1]
         home = TOPIC_OF.get(given)
+        if home == topic:
+            return InvalidEvent(path, "was there twice, with different values")
         if home is not None:
             return InvalidEvent(path, f"{given} belongs on topic {home}, not {topic}")
         known = ", ".join(name for name in CLASS_OF if TOPIC_OF[name] == topic)

@@ -278,6 +278,54 @@ def test_a_short_absence_is_not_raised_by_an_event_whose_sequel_is_forgotten(
     assert life.raised == ["tick"]
 
 
+@pytest.mark.parametrize("kind", ["view_item", "purchase"])
+def test_a_late_view_that_was_followed_in_time_raises_nothing(tmp_path: Path, kind: str) -> None:
+    when = absence("view_item", "purchase", "5s")
+    life = Life(book_of(write_rules(tmp_path / "rules", {"rule": "short", "when": when})))
+    life.sees(kind, NOON + 2 * SECOND)
+    life.sees("visit", NOON + MINUTE)
+    before = list(life.raised)
+    life.sees("view_item", NOON)
+    assert life.raised == before
+
+
+def test_a_late_view_that_nothing_followed_raises_what_it_should_have(tmp_path: Path) -> None:
+    when = absence("view_item", "purchase", "5s")
+    life = Life(book_of(write_rules(tmp_path / "rules", {"rule": "short", "when": when})))
+    life.sees("purchase", NOON + 2 * SECOND)
+    life.sees("visit", NOON + MINUTE)
+    life.sees("view_item", NOON + 3 * SECOND)
+    assert life.raised == ["short"]
+
+
+def test_what_ended_a_key_is_remembered_while_an_earlier_deadline_would_lie_ahead(
+    tmp_path: Path,
+) -> None:
+    when = absence("view_item", {"event": "purchase", "same": "item_id"}, "3h")
+    life = Life(book_of(write_rules(tmp_path / "rules", {"rule": "by_item", "when": when})))
+    life.sees("purchase", NOON + 30 * MINUTE, items=[{"item_id": "a"}])
+    life.reaches(NOON + 2 * HOUR)
+    life.is_saved_and_loaded()
+    life.sees("view_item", NOON)
+    life.reaches(NOON + 4 * HOUR)
+    assert life.raised == []
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_long_after_its_expiry_a_trigger_is_not_cancelled_whether_saved_or_not(
+    tmp_path: Path, saved: bool
+) -> None:
+    rule = {"rule": "short", "when": absence("view_item", "purchase", "5s"), "expires_after": "1s"}
+    life = Life(book_of(write_rules(tmp_path / "rules", rule)))
+    life.sees("view_item", NOON)
+    life.sees("visit", NOON + 10 * MINUTE)
+    life.reaches(NOON + 4 * HOUR)
+    if saved:
+        life.is_saved_and_loaded()
+    life.sees("purchase", NOON + 2 * SECOND)
+    assert (life.raised, life.cancelled) == (["short"], [])
+
+
 def test_events_older_than_the_lateness_raise_nothing_but_count() -> None:
     life = Life(shipped_book())
     life.sees("visit", NOON)

@@ -1,9 +1,12 @@
 """What lanes are handed: in order, from where the group is, without holes, once per assignment."""
 
+import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
+from typing import TypeVar
 
 import pytest
 from confluent_kafka import Producer
@@ -12,6 +15,8 @@ from fastlane_kit import Bench, WorkerProcess, wait_for
 from app.stack import StackInfo
 
 pytestmark = pytest.mark.kafka
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -44,22 +49,32 @@ def assert_contiguous(fed: Iterable[list[tuple[int, int]]]) -> None:
 def test_no_chunk_is_skipped_or_repeated_within_an_assignment_whoever_joins_and_leaves(
     bench: Bench,
 ) -> None:
-    with bench.worker(max_poll_records=50) as stayer:
-        bench.produce(bench.some(3000))
+    total = 4000
+    # A worker folds 500 records a second and gets 400 and a backlog: some are always under way.
+    bench.produce(bench.some(total)[:1500])
+    upstream = Thread(target=bench.produce, args=[slowly(bench.some(total)[1500:], 0.0025)])
+    options = {"max_poll_records": 500, "slow_seconds": 0.002}
+    with bench.worker(**options) as stayer:
+        upstream.start()
         for _ in range(3):
-            with bench.worker(max_poll_records=50) as guest:
-                bench.produce(bench.some(3000))
-                wait_for(lambda guest=guest: len(guest.taken_over()) >= 1)
-                bench.produce(bench.some(3000))
+            with bench.worker(**options) as guest:
+                wait_for(lambda guest=guest: guest.lines("fed"))
                 assert guest.terminate() == 0, guest.said()
                 assert_contiguous(chunks(guest).values())
             wait_for(lambda: stayer.taken_over()[-1] == 4)
-        total = 3000 * 7
+        upstream.join()
         wait_for(lambda: sum(bench.committed().values()) == total)
         assert stayer.terminate() == 0, stayer.said()
     assert_contiguous(chunks(stayer).values())
     # What a lane has sent last is sent again by its next owner.
     assert len({record.value() for record in bench.read(bench.outputs)}) == total
+    assert bench.counts() == {f"m{i}": 80 for i in range(50)}
+
+
+def slowly(records: Iterable[T], seconds: float) -> Iterator[T]:
+    for record in records:
+        time.sleep(seconds)
+        yield record
 
 
 def test_a_worker_goes_on_where_the_group_is_and_knows_that_nothing_is_left(bench: Bench) -> None:

@@ -56,6 +56,7 @@ class FastApp(faust.App):  # type: ignore[misc]
             consumer_auto_offset_reset="earliest",
             producer_linger=0.0,
             web_enabled=False,
+            broker_credentials=config.credentials,
             worker_redirect_stdouts=False,
         )
         self.connections = Connections(config)

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -29,8 +30,14 @@ class KafkaChangelog:
     """The ``ChangelogPort`` of a compacted topic; partition number = lane number."""
 
     def __init__(
-        self, topic: str, producer: BatchProducer, ends: EndOffsets, brokers: list[str]
+        self,
+        topic: str,
+        producer: BatchProducer,
+        ends: EndOffsets,
+        brokers: list[str],
+        security: Mapping[str, Any] | None = None,
     ) -> None:
+        self._security = security or {}
         self._topic = topic
         self._producer = producer
         self._ends = ends
@@ -88,6 +95,7 @@ class KafkaChangelog:
                 auto_offset_reset="earliest",
                 max_partition_fetch_bytes=READ_BYTES,
                 check_crcs=False,
+                **self._security,
             )
             await consumer.start()
             try:

@@ -27,11 +27,11 @@ class Connections:
 
     def __init__(self, config: FastLaneConfig) -> None:
         self._config = config
-        brokers, group = config.brokers, config.group
-        self._rows = BatchProducer(brokers, f"{group}-changelog", CHANGELOG_BATCH_BYTES)
-        self._sends = BatchProducer(brokers, f"{group}-outputs", OUTPUT_BATCH_BYTES)
-        self.ends = EndOffsets(brokers, f"{group}-ends")
-        self.changelog = KafkaChangelog(config.changelog, self._rows, self.ends, brokers)
+        brokers, group, security = config.brokers, config.group, config.security
+        self._rows = BatchProducer(brokers, f"{group}-changelog", CHANGELOG_BATCH_BYTES, security)
+        self._sends = BatchProducer(brokers, f"{group}-outputs", OUTPUT_BATCH_BYTES, security)
+        self.ends = EndOffsets(brokers, f"{group}-ends", security)
+        self.changelog = KafkaChangelog(config.changelog, self._rows, self.ends, brokers, security)
         self.outputs = KafkaOutputs(self._sends, partition_function(config.partitioner))
 
     async def start(self) -> None:
@@ -71,7 +71,7 @@ class Connections:
 
     async def _topic_ids(self) -> Mapping[str, str]:
         config = self._config
-        found = await describe_topics(config.brokers, config.topics)
+        found = await describe_topics(config.brokers, config.topics, config.librdkafka_security)
         wrong = [
             f"{name} does not exist"
             if name not in found

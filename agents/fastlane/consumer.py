@@ -97,6 +97,7 @@ class FastConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             rebalance_timeout_ms=int(config.rebalance_timeout * 1000),
             # Nothing is polled while lanes recover, which may take long.
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+            **config.security,
         )
 
     async def _fetch_records(
@@ -319,6 +320,7 @@ class FastConsumer(Consumer):  # type: ignore[misc]
     async def wait_empty(self) -> None:
         """Let the lanes finish what is under way, in bounded time, and commit it."""
         self.stop_reading()
+        await self.app.tables.recovery.give_up()
         await self.app.lanes.stop()
         try:
             await asyncio.wait_for(self.commit(), self.app.lane_config.last_commit_timeout)

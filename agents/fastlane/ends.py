@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
@@ -26,8 +27,11 @@ class EndOffsets:
     is never older than its question.
     """
 
-    def __init__(self, brokers: list[str], client_id: str) -> None:
+    def __init__(
+        self, brokers: list[str], client_id: str, security: Mapping[str, Any] | None = None
+    ) -> None:
         self._brokers = brokers
+        self._security = security or {}
         self._client_id = client_id
         self._consumer: AIOKafkaConsumer | None = None
         self._waiting: dict[TopicPartition, list[asyncio.Future[int]]] = {}
@@ -43,6 +47,7 @@ class EndOffsets:
             # The end that a reader of committed records can reach.
             isolation_level="read_committed",
             request_timeout_ms=REQUEST_TIMEOUT_MS,
+            **self._security,
         )
         await self._consumer.start()
         self._task = asyncio.create_task(self._serve(self._consumer))

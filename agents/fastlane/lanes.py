@@ -71,6 +71,7 @@ class Lanes:
         self._lanes: dict[int, Lane] = {}
         self._recovered: dict[int, Recovered] = {}
         self._finished: set[int] = set()
+        self._stopping = asyncio.Lock()
 
     @property
     def running(self) -> Mapping[int, Lane]:
@@ -137,16 +138,18 @@ class Lanes:
         self._lanes[number].feed(topic, records)
 
     async def stop(self) -> None:
-        """Let all lanes finish what is under way, in bounded time.
+        """Let all lanes finish what is under way, in bounded time; none works afterwards.
 
         What a lane could not finish is not done, so the next owner does it again.
         """
-        lanes, self._lanes = self._lanes, {}
-        for number, finished in zip(lanes, await _stop(lanes.values()), strict=True):
-            if finished:
-                self._finished.add(number)
-            else:
-                self._forget(number)
+        # The worker may be told to stop in the middle of a revocation.
+        async with self._stopping:
+            lanes, self._lanes = self._lanes, {}
+            for number, finished in zip(lanes, await _stop(lanes.values()), strict=True):
+                if finished:
+                    self._finished.add(number)
+                else:
+                    self._forget(number)
 
     def _forget(self, number: int) -> None:
         self._table.forget(number)

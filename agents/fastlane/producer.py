@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -19,8 +20,15 @@ CLOSE_SECONDS = 1.0
 class BatchProducer:
     """Sends record batches and waits for all replicas."""
 
-    def __init__(self, brokers: list[str], client_id: str, batch_bytes: int) -> None:
+    def __init__(
+        self,
+        brokers: list[str],
+        client_id: str,
+        batch_bytes: int,
+        security: Mapping[str, Any] | None = None,
+    ) -> None:
         self._brokers = brokers
+        self._security = security or {}
         self._client_id = client_id
         self._batch_bytes = batch_bytes
         self._producer: AIOKafkaProducer | None = None
@@ -39,6 +47,7 @@ class BatchProducer:
             max_batch_size=self._batch_bytes,
             max_request_size=self._batch_bytes,
             request_timeout_ms=PRODUCE_TIMEOUT_MS,
+            **self._security,
         )
         await producer.start()
         self._producer = producer

@@ -34,18 +34,21 @@ class LaneRecovery(Recovery):  # type: ignore[misc]
         if self._handover is not None:
             self._handover.cancel()
 
-    async def on_stop(self) -> None:
-        """Give up a recovery under way."""
+    async def give_up(self) -> None:
+        """Give up a recovery under way, and wait until it has left nothing behind."""
         if self._handover is not None:
             self._handover.cancel()
+            await asyncio.wait([self._handover])
+
+    async def on_stop(self) -> None:
+        """Give up a recovery under way."""
+        await self.give_up()
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _restart_recovery(self) -> None:
         while not await self.wait_for_stopped(self.signal_recovery_start):
             self.signal_recovery_start.clear()
-            if self._handover is not None:
-                self._handover.cancel()
-                await asyncio.gather(self._handover, return_exceptions=True)
+            await self.give_up()
             self._handover = asyncio.create_task(self._hand_over(self._generation_id))
 
     async def _hand_over(self, generation: int) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from agents.partitioner import Partitioner
 
@@ -44,6 +45,11 @@ class FastLaneConfig:
     partitioner: Partitioner = "murmur2"
     changelog_settings: Mapping[str, str] = field(default_factory=lambda: CHANGELOG_SETTINGS)
     replication_factor: int = 1
+    # How to reach brokers that ask who one is: keyword arguments of aiokafka's clients, the same
+    # for librdkafka's, and Faust's credentials. They hold passwords: never printed.
+    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    librdkafka_security: Mapping[str, str | int] = field(default_factory=dict, repr=False)
+    credentials: Any = field(default=None, repr=False)
     commit_interval: float = 1.0
     # A killed worker's lanes stand still this long; a pause of the process (or of its disk) that
     # is longer costs a rebalance. Brokers refuse less than 6 s by default.

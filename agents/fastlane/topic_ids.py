@@ -18,14 +18,17 @@ class Topic(NamedTuple):
     partitions: int
 
 
-async def describe_topics(brokers: list[str], names: Iterable[str]) -> Mapping[str, Topic]:
+async def describe_topics(
+    brokers: list[str], names: Iterable[str], security: Mapping[str, str | int] | None = None
+) -> Mapping[str, Topic]:
     """Return those of the named topics that exist; raises ``ConnectionError``."""
-    return await asyncio.to_thread(_describe, ",".join(brokers), list(names))
+    config = {"bootstrap.servers": ",".join(brokers), "log_level": 3, **(security or {})}
+    return await asyncio.to_thread(_describe, config, list(names))
 
 
-def _describe(brokers: str, names: list[str]) -> dict[str, Topic]:
+def _describe(config: Mapping[str, str | int], names: list[str]) -> dict[str, Topic]:
     # aiokafka speaks no version of the metadata request that carries topic ids.
-    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 3})
+    admin = AdminClient(dict(config))
     topics = {}
     for name, future in admin.describe_topics(
         TopicCollection(names), request_timeout=TIMEOUT_SECONDS

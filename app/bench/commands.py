@@ -79,9 +79,7 @@ def add_parsers(subparsers: "Subparsers") -> None:
     _members(one)
 
 
-def _add(
-    kinds: "Subparsers", name: str, about: str, measure: Measure
-) -> argparse.ArgumentParser:
+def _add(kinds: "Subparsers", name: str, about: str, measure: Measure) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = kinds.add_parser(
         name, parents=[broker_options()], help=about, description=about
     )

@@ -94,7 +94,8 @@ class Place:
     def clear(self) -> None:
         """Delete every topic whose name begins with ours."""
         admin, prefix = self._admin, self.settings.app_id
-        names = [n for n in admin.list_topics(timeout=TIMEOUT_SECONDS).topics if n.startswith(prefix)]
+        present = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
+        names = [name for name in present if name.startswith(prefix)]
         if names:
             for future in admin.delete_topics(names, operation_timeout=TIMEOUT_SECONDS).values():
                 future.exception()

@@ -34,7 +34,7 @@ class Fired(NamedTuple):
 
     member: str
     due: int
-    count: int
+    folded: int
 
 
 class Record(NamedTuple):
@@ -94,18 +94,18 @@ def _one_id_per_partition(partitions: int) -> list[str]:
 def _record(member: str, at: int, kind: str, number: int, session: int, random: Random) -> Record:
     item = random.randrange(2000)
     event = {
-        "event_id": f"e{number:08}",
+        "event_id": f"e{number:06}",
         "type": kind,
         "member_id": member,
         "occurred_at": at,
-        "item_id": f"sku-{item:05}",
+        "item_id": f"sku-{item:04}",
         "category": CATEGORIES[item % len(CATEGORIES)],
         "price": round(random.uniform(5, 400), 2),
         "quantity": 1 + item % 3,
         "currency": "CNY",
-        "source": "mini_program",
-        "session_id": f"s{session:08}",
-        "campaign": "spring-sale",
+        "source": "app",
+        "session_id": f"s{session:06}",
+        "campaign": "spring",
     }
     return Record(member.encode(), orjson.dumps(event), at)
 
@@ -219,7 +219,7 @@ def oracle(log: Iterable[Record]) -> list[Fired]:
 
 def encode(fired: Fired) -> bytes:
     """Return a trigger's record value."""
-    return orjson.dumps({"member": fired.member, "due": fired.due, "count": fired.count})
+    return orjson.dumps(fired._asdict())
 
 
 def digest(values: Iterable[str]) -> str:
@@ -228,5 +228,5 @@ def digest(values: Iterable[str]) -> str:
 
 
 def digest_of(fired: Iterable[Fired]) -> str:
-    """Return the digest over (member, due, count)."""
-    return digest({f"{one.member} {one.due} {one.count}" for one in fired})
+    """Return the digest over (member, due, count of events folded)."""
+    return digest({f"{one.member} {one.due} {one.folded}" for one in fired})

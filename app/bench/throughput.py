@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from statistics import median
 from typing import Any
@@ -24,13 +24,13 @@ from app.bench.place import BenchError, Place, place, say
 from app.bench.simple_job import Fired, Record, digest, digest_of, oracle
 from app.bench.worker_process import WorkerProcess, worker
 from app.event_reading import Record as EventRecord
+from app.options import book_of
 from app.producing import EventProducer, produce_all
 from app.simulator import DEFAULT_END_MS, simulate
 from app.topology import client_config, output_topics
-from config.paths import load_config
 from config.settings import Settings
 from models.decoding import Received, receive
-from models.events import MEMBER_TOPICS, TOPIC_OF
+from models.events import TOPIC_OF
 from models.replay import replay
 from models.rulebook import RuleBook
 from models.triggers import Trigger, TriggerMessage
@@ -65,8 +65,8 @@ class Run:
     engine: str
     events: int
     expected: str
-    turns: list[Measured]
-    digests: list[str]
+    turns: list[Measured] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
         """Return the run as interfaces promise it: medians over the turns, and the best rate."""
@@ -97,15 +97,15 @@ def throughput(settings: Settings, events: int = EVENTS, rounds: int = 3) -> dic
     records = simple_job.make_log(events, MEMBERS, partitions, SEED)
     share = max(events // STOCK_SHARE, 2 * partitions)
     whole, part = _log(records), _log(simple_job.prefix(records, share, partitions))
-    book = RuleBook(*_rules(), settings.limits())
+    book = book_of(None, settings)
     simulated = _simulated(events)
     say(f"replaying {len(simulated):,} simulated events, for what the worker must say")
     said = _said(simulated, book)
     peers, skipped = _peers()
     engines = {"lane": whole, "stock_faust": part, "confluent_loop": whole}
     engines |= dict.fromkeys(peers, whole)
-    runs = {name: Run(name, len(log.records), log.expected, [], []) for name, log in engines.items()}
-    runs["engine"] = Run("engine", len(simulated), digest(said), [], [])
+    runs = {name: Run(name, len(log.records), log.expected) for name, log in engines.items()}
+    runs["engine"] = Run("engine", len(simulated), digest(said))
     for turn in range(1, rounds + 1):
         for name, log in engines.items():
             say(f"turn {turn} of {rounds}: {name}")
@@ -195,11 +195,6 @@ def _fired(here: Place, topic: str) -> list[Fired]:
 # --- the full worker ------------------------------------------------------------------------------
 
 
-def _rules() -> Any:
-    loaded = load_config()
-    return loaded.rules, loaded.stages, loaded.policy
-
-
 def _simulated(events: int) -> list[EventRecord]:
     """Return the first events of made members, in the product's own contract."""
     members = max(events // EVENTS_PER_SIMULATED_MEMBER, 10)
@@ -229,9 +224,7 @@ def _line(message: TriggerMessage) -> str:
     return f"{kind} {message.trigger_id}"
 
 
-def _take_workers_turn(
-    settings: Settings, run: Run, log: list[EventRecord], messages: int
-) -> None:
+def _take_workers_turn(settings: Settings, run: Run, log: list[EventRecord], messages: int) -> None:
     with place(settings, "engine", settings.partitions) as here:
         here.make_topics()
         produce_all(EventProducer(here.settings), log, None)

@@ -159,13 +159,13 @@ def _own_topics(settings: Settings) -> Iterator[None]:
 
 
 def _forget_in_kafka(settings: Settings) -> None:
+    own = settings.app_id
     admin = AdminClient({**client_config(settings), "socket.timeout.ms": 5000})
-    names = [
-        name for name in admin.list_topics(timeout=5).topics if name.startswith(settings.app_id)
-    ]
+    topics = admin.list_topics(timeout=5).topics
+    groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
     for future in (
-        *admin.delete_topics(names).values(),
-        *admin.delete_consumer_groups([settings.app_id]).values(),
+        *admin.delete_topics([name for name in topics if name.startswith(own)]).values(),
+        *admin.delete_consumer_groups([name for name in groups if name.startswith(own)]).values(),
     ):
         with suppress(KafkaException):
             future.result()

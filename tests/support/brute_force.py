@@ -282,7 +282,7 @@ def firings(
     field = key_field(absence)
     spoken_of: list[str | None] = [None]
     if field is not None:
-        spoken_of = sorted({key for fact in facts for key in keys(fact.event, field)})
+        spoken_of = [*sorted({key for fact in facts for key in keys(fact.event, field)})]
     for key in spoken_of:
         # What an event does to this key, asked once for each.
         roles = [

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from struct import Struct
@@ -35,6 +36,7 @@ class CountFold:
         self._row = Struct(f"<{1 + len(self.topics)}q")
         self._outputs = options["outputs"]
         self._every = options.get("every", 1)
+        self._slow_seconds = options.get("slow_seconds", 0)
         self._freeze_on = options.get("freeze_on", "").encode()
         self._raise_on = options.get("raise_on", "").encode()
 
@@ -63,6 +65,7 @@ class CountFold:
     ) -> Sequence[Output]:
         if record.value == self._freeze_on:
             os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(self._slow_seconds)
         state[0] += 1
         state[self._order[record.topic]] = record.offset
         if state[0] % self._every:
