@@ -121,6 +121,7 @@ def advance(member: Member, to: int, context: Context) -> Outcome:
         member.advanced_to = max(member.advanced_to, to)
     else:
         _advance(outcome, to, context)
+        _close_expired(member, context.book)
     return outcome
 
 
@@ -128,7 +129,9 @@ def next_due(member: Member, book: RuleBook) -> int:
     """Return the earliest instant at which something happens by itself, or ``NEVER``."""
     if member.erased_until:
         return NEVER if is_gone(member) else member.erased_until
-    return min(absence.next_due(member, book), _next_stage_due(member, book))
+    return min(
+        absence.next_due(member, book), _next_stage_due(member, book), _next_close(member, book)
+    )
 
 
 def is_gone(member: Member) -> bool:
@@ -164,6 +167,13 @@ def _close_expired(member: Member, book: RuleBook) -> None:
     keep_from = member.advanced_to - book.limits.allowed_lateness
     if member.open:
         member.open = [trigger for trigger in member.open if trigger.expires > keep_from]
+
+
+def _next_close(member: Member, book: RuleBook) -> int:
+    """Return when the first open trigger ends for good: what sleeps must not keep it for ever."""
+    if not member.open:
+        return NEVER
+    return min(trigger.expires for trigger in member.open) + book.limits.allowed_lateness
 
 
 def _forget_ids(member: Member, at: int) -> None:
@@ -448,10 +458,15 @@ def _has_ordered(member: Member, wanted: OrdersAtLeast, due: int) -> bool:
 
 def _channels(member: Member, rule: Rule, book: RuleBook) -> tuple[str, ...] | None:
     """Return the channels that may be used (empty: the gateway's choice), None if none is left."""
-    wanted = rule.channels or book.policy.channels
+    wanted = _wanted(rule, book)
     if book.policy.consent is None:
         return wanted
     return _allowed(member, rule.purpose, wanted)
+
+
+def _wanted(rule: Rule | None, book: RuleBook) -> tuple[str, ...]:
+    """Return the channels of a rule that nobody refuses anything to."""
+    return rule.channels if rule is not None and rule.channels else book.policy.channels
 
 
 def _allowed(member: Member, purpose: str, wanted: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -531,7 +546,7 @@ def _raise(
             due,
             expires,
             rule.purpose == "marketing",
-            channels,
+            None if channels == _wanted(rule, book) else channels,
         )
     )
     if len(member.open) > KEPT_OPEN:
@@ -664,7 +679,7 @@ def _was_wrong(
     trigger: OpenTrigger, event: Received, facts: Iterable[str], member: Member, book: RuleBook
 ) -> bool:
     """Tell whether the event, had it come in time, would have kept the trigger from being."""
-    if _is_refused(trigger, event, member):
+    if _is_refused(trigger, event, member, book):
         return True
     rule = book.rules.get(trigger.rule)
     unless = rule.unless if rule is not None and event.type == "purchase" else None
@@ -704,7 +719,7 @@ def _is_settled(
         return True
     if event.type == "ticket_opened":
         return trigger.marketing
-    return _is_refused(trigger, event, member)
+    return _is_refused(trigger, event, member, book)
 
 
 def _is_overtaken(
@@ -714,7 +729,7 @@ def _is_overtaken(
     return any(match is None or match(event.event) for match in matches)
 
 
-def _is_refused(trigger: OpenTrigger, event: Received, member: Member) -> bool:
+def _is_refused(trigger: OpenTrigger, event: Received, member: Member, book: RuleBook) -> bool:
     """Tell whether the event refuses a channel that the trigger names.
 
     One of several is enough: the gateway knows the trigger's channels and nothing else.
@@ -729,9 +744,12 @@ def _is_refused(trigger: OpenTrigger, event: Received, member: Member) -> bool:
             refusal = False
     if not refusal:
         return False
-    if not trigger.channels:
+    channels = trigger.channels
+    if channels is None:
+        channels = _wanted(book.rules.get(trigger.rule), book)
+    if not channels:
         return bool(opted_out(member, purpose))
-    return any(refuses(member, purpose, channel) for channel in trigger.channels)
+    return any(refuses(member, purpose, channel) for channel in channels)
 
 
 def _cause(event: Received) -> str:
@@ -756,7 +774,9 @@ def _cancel(outcome: Outcome, trigger: OpenTrigger, at: int, reason: str) -> Non
 
 def _give_back(member: Member, trigger: OpenTrigger, book: RuleBook) -> None:
     """Let the rule raise again: the trigger should never have been."""
-    rule_id = book.rule_ids[trigger.rule]
+    rule_id = book.rule_ids.get(trigger.rule)
+    if rule_id is None:  # the rule is gone, and its re-entry with it
+        return
     if member.raised.get(rule_id) == trigger.due:
         del member.raised[rule_id]
     key = rule_id.to_bytes(4, "big") + short_hash(trigger.key.encode())

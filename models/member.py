@@ -49,7 +49,8 @@ class OpenTrigger(msgspec.Struct, array_like=True):
     due: int
     expires: int
     marketing: bool
-    channels: tuple[str, ...] = ()
+    # None: all that the rule has, so that the usual case takes no room.
+    channels: tuple[str, ...] | None = None
 
 
 class CartChange(msgspec.Struct, array_like=True):

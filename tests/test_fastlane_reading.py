@@ -1,12 +1,10 @@
 """What lanes are handed: in order, from where the group is, without holes, once per assignment."""
 
-import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from threading import Thread
-from typing import TypeVar
+from threading import Event, Thread
 
 import pytest
 from confluent_kafka import Producer
@@ -15,8 +13,6 @@ from fastlane_kit import Bench, WorkerProcess, wait_for
 from app.stack import StackInfo
 
 pytestmark = pytest.mark.kafka
-
-T = TypeVar("T")
 
 
 @pytest.fixture
@@ -49,32 +45,36 @@ def assert_contiguous(fed: Iterable[list[tuple[int, int]]]) -> None:
 def test_no_chunk_is_skipped_or_repeated_within_an_assignment_whoever_joins_and_leaves(
     bench: Bench,
 ) -> None:
-    total = 4000
     # A worker folds 500 records a second and gets 400 and a backlog: some are always under way.
-    bench.produce(bench.some(total)[:1500])
-    upstream = Thread(target=bench.produce, args=[slowly(bench.some(total)[1500:], 0.0025)])
-    options = {"max_poll_records": 500, "slow_seconds": 0.002}
+    enough, options = Event(), {"max_poll_records": 500, "slow_seconds": 0.002}
+    sent: list[tuple[str, str, str]] = []
+
+    def upstream() -> Iterator[tuple[str, str, str]]:
+        for record in bench.some(100_000):
+            if enough.wait(0.0025 if len(sent) > 1500 else 0):
+                return
+            sent.append(record)
+            yield record
+
+    producing = Thread(target=lambda: bench.produce(upstream()))
     with bench.worker(**options) as stayer:
-        upstream.start()
-        for _ in range(3):
-            with bench.worker(**options) as guest:
-                wait_for(lambda guest=guest: guest.lines("fed"))
-                assert guest.terminate() == 0, guest.said()
-                assert_contiguous(chunks(guest).values())
-            wait_for(lambda: stayer.taken_over()[-1] == 4)
-        upstream.join()
-        wait_for(lambda: sum(bench.committed().values()) == total)
+        producing.start()
+        try:
+            for _ in range(3):
+                with bench.worker(**options) as guest:
+                    wait_for(lambda guest=guest: guest.lines("fed"))
+                    assert guest.terminate() == 0, guest.said()
+                    assert_contiguous(chunks(guest).values())
+                wait_for(lambda: stayer.taken_over()[-1] == 4)
+        finally:
+            enough.set()
+            producing.join()
+        wait_for(lambda: sum(bench.committed().values()) == len(sent))
         assert stayer.terminate() == 0, stayer.said()
     assert_contiguous(chunks(stayer).values())
     # What a lane has sent last is sent again by its next owner.
-    assert len({record.value() for record in bench.read(bench.outputs)}) == total
-    assert bench.counts() == {f"m{i}": 80 for i in range(50)}
-
-
-def slowly(records: Iterable[T], seconds: float) -> Iterator[T]:
-    for record in records:
-        time.sleep(seconds)
-        yield record
+    assert len({record.value() for record in bench.read(bench.outputs)}) == len(sent)
+    assert bench.counts() == Counter(key for _, key, _ in sent)
 
 
 def test_a_worker_goes_on_where_the_group_is_and_knows_that_nothing_is_left(bench: Bench) -> None:

@@ -51,7 +51,7 @@ def latency(settings: Settings, rate: int, seconds: int) -> dict[str, Any]:
         with worker(here, "--config", str(config)) as process, watching(here) as watcher:
             process.wait_until_ready(READY_SECONDS)
             say(f"{DEADLINES:,} deadlines, {WITHIN_MS // 1000} s after as many views")
-            lateness = deadline_lateness(here, watcher, DEADLINES)
+            lateness = deadline_lateness(here, process, watcher, DEADLINES)
             say(f"{rate} events a second for {seconds} s")
             rated = _at_rate(here, process, watcher, rate, seconds)
     return {"deadline_lateness_ms": lateness, "event_to_trigger_ms": rated}
@@ -71,10 +71,13 @@ def _no_rules(names: list[str]) -> list[str]:
     return [name for name in names if not name.endswith(".yaml") or name.endswith(".test.yaml")]
 
 
-def deadline_lateness(here: Place, watcher: Watcher, count: int) -> dict[str, Any]:
+def deadline_lateness(
+    here: Place, process: WorkerProcess, watcher: Watcher, count: int
+) -> dict[str, Any]:
     """Let ``count`` members view an item, then be silent; return how late their triggers were.
 
     ``raised`` is the worker's ``raised_at``, ``read`` when a plain consumer had the trigger.
+    Raises ``BenchError`` when the worker has ended.
     """
     producer = EventProducer(here.settings, linger_ms=0)
     began = time.monotonic()
@@ -87,6 +90,7 @@ def deadline_lateness(here: Place, watcher: Watcher, count: int) -> dict[str, An
         count,
         WITHIN_MS / 1000 + PATIENCE_SECONDS,
     )
+    process.check()
     return {
         "asked": count,
         "raised": percentiles(one.raised - one.due for one in seen),
@@ -116,6 +120,7 @@ def _at_rate(
         total - warm_up,
         PATIENCE_SECONDS,
     )
+    process.check()
     return {
         "asked": total - warm_up,
         "produced_per_second": round((total - warm_up) / took),

@@ -219,7 +219,7 @@ def oracle(log: Iterable[Record]) -> list[Fired]:
 
 def encode(fired: Fired) -> bytes:
     """Return a trigger's record value."""
-    return orjson.dumps(fired._asdict())
+    return orjson.dumps({"member": fired.member, "due": fired.due, "folded": fired.folded})
 
 
 def digest(values: Iterable[str]) -> str:

@@ -38,7 +38,7 @@ def timers(settings: Settings, members: int) -> dict[str, Any]:
         with worker(here, "--config", str(config)) as process, watching(here) as watcher:
             process.wait_until_ready(LIMIT_SECONDS)
             say(f"{DEADLINES:,} deadlines among {members:,} members of one lane")
-            lateness = deadline_lateness(here, watcher, DEADLINES)
+            lateness = deadline_lateness(here, process, watcher, DEADLINES)
     figures["armed_in_one_lane"] = round(armed * members)
     figures["deadline_lateness_ms"] = lateness
     return figures

@@ -1,7 +1,7 @@
 """What the demo plays: made members, or real ones moved in time so that their last day is today."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
@@ -117,22 +117,23 @@ def _played(event: Event, start: int) -> Played:
     return Played(record, kind, event.get("member_id"), event.get("anonymous_id"))
 
 
-def waves(events: Iterable[Played]) -> list[list[Played]]:
+def waves(events: Iterable[Played], lane_of: Callable[[bytes], int]) -> list[list[Played]]:
     """Split events, given in order, into groups to be acknowledged one after the other.
 
-    Records of one topic and key keep their order; those of different topics overtake each other
-    on the way to the broker. A real shop's are seconds apart; here an hour is milliseconds, and a
-    purchase would be read before the view that led to it. So a member's event waits for the group
-    after that of the same member's event before it, if that is in another topic.
+    ``lane_of`` tells a key's partition. Records of one topic and partition keep their order; those
+    of different topics overtake each other on the way to the broker. A real shop's are seconds
+    apart; here an hour is milliseconds, and a purchase would be there before the view that led to
+    it. So a record waits for the group after that of the record before it in its lane, if that
+    one is in another topic.
     """
     groups: list[list[Played]] = []
-    last: dict[bytes, tuple[str, int]] = {}
+    last: dict[int, tuple[str, int]] = {}
     for event in events:
-        record = event.record
-        topic, number = last.get(record.key, (record.topic, 0))
-        if topic != record.topic:
+        topic, lane = event.record.topic, lane_of(event.record.key)
+        before, number = last.get(lane, (topic, 0))
+        if before != topic:
             number += 1
-        last[record.key] = record.topic, number
+        last[lane] = topic, number
         if number == len(groups):
             groups.append([])
         groups[number].append(event)

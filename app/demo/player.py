@@ -9,7 +9,7 @@ machine takes a breath.
 import os
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -99,7 +99,14 @@ class Slice(NamedTuple):
 class Player:
     """The state of a play; ``position`` is what the clock says."""
 
-    def __init__(self, feed: Feed, sender: Sender, clock: FollowedClock, folded: Folded) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        sender: Sender,
+        clock: FollowedClock,
+        folded: Folded,
+        lane_of: Callable[[bytes], int],
+    ) -> None:
         self.feed = feed
         self.position = feed.start
         self.settled = feed.start
@@ -113,6 +120,7 @@ class Player:
         self._sender = sender
         self._clock = clock
         self._worker = folded
+        self._lane_of = lane_of
         self._open: deque[Slice] = deque()
         self._ends: list[int] = []
         self._handed: list[float] = []
@@ -168,7 +176,7 @@ class Player:
             self._next = next(self.feed.events, None)
 
     def _produce(self, events: list[Played]) -> None:
-        for wave in waves(events):
+        for wave in waves(events, self._lane_of):
             for event in wave:
                 self._sender.send(event.record)
                 self._note(event)

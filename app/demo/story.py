@@ -19,6 +19,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 
+from agents.partitioner import partition_function
 from app import stack
 from app.demo.feed import Feed
 from app.demo.gateway import Gateway, Seen
@@ -159,13 +160,14 @@ def _own_topics(settings: Settings) -> Iterator[None]:
 
 
 def _forget_in_kafka(settings: Settings) -> None:
-    own = settings.app_id
     admin = AdminClient({**client_config(settings), "socket.timeout.ms": 5000})
-    topics = admin.list_topics(timeout=5).topics
-    groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
+    known = admin.list_consumer_groups().result().valid
+    groups = [one.group_id for one in known if one.group_id.startswith(settings.app_id)]
+    present = admin.list_topics(timeout=5).topics
+    topics = [name for name in present if name.startswith(settings.app_id)]
     for future in (
-        *admin.delete_topics([name for name in topics if name.startswith(own)]).values(),
-        *admin.delete_consumer_groups([name for name in groups if name.startswith(own)]).values(),
+        *(admin.delete_consumer_groups(groups).values() if groups else ()),
+        *(admin.delete_topics(topics).values() if topics else ()),
     ):
         with suppress(KafkaException):
             future.result()
@@ -187,7 +189,10 @@ def _play_and_judge(
         gateway = parts.enter_context(closing(Gateway(settings)))
         folded = parts.enter_context(closing(CommittedOffsets(settings)))
         sender = EventProducer(settings)
-        player = Player(demo.feed, sender, clock, folded)
+        place = partition_function(settings.partitioner)
+        player = Player(
+            demo.feed, sender, clock, folded, lambda key: place(key, settings.partitions)
+        )
         _warm_up(player, worker)
         zone = ZoneInfo(settings.time_zone)
         warm, began, interrupted = player.position, time.monotonic(), False

@@ -354,7 +354,7 @@ def enough_orders(rule: Mapping[str, Any], facts: Sequence[Fact], due: int) -> b
         return False
     bought = [f for f in facts if f.event["type"] == "purchase"]
     inside = [f for f in bought if due - ms(orders["within"]) <= f.at < due]
-    return len(inside) >= orders["at_least"]
+    return bool(len(inside) >= orders["at_least"])
 
 
 def too_soon(rule: Mapping[str, Any], key: str | None, due: int, raised: Sequence[Raised]) -> bool:
