@@ -19,7 +19,7 @@ from models import engine
 from models.decoding import RANK_OF, InvalidEvent, Received, instant, receive, salvage_opt_out
 from models.engine import Context, Outcome
 from models.events import MEMBER_TOPICS, Event, Unsubscribed
-from models.member import Member, decode, due_of, encode
+from models.member import Member, book_of, decode, due_of, encode
 from models.projection import project
 from models.rulebook import RuleBook
 from models.stages import NEVER
@@ -217,14 +217,19 @@ class MemberFold:
         if engine.is_gone(state):
             return None
         engine.settle(state, self._book)
-        row = encode(state, engine.next_due(state, self._book))
+        row = encode(state, engine.next_due(state, self._book), self._book.digest)
         self._stats.rows_saved += 1
         self._stats.state_bytes += len(row)
         return row
 
     def due(self, body: bytes) -> int | None:
-        """Return the earliest deadline of a row, from its header."""
-        return due_of(body)
+        """Return the earliest deadline of a row: from its header, unless the rules have changed.
+
+        Then the row is decoded: a deadline is what the rules say that are live when it fires.
+        """
+        if book_of(body) == self._book.digest:
+            return due_of(body)
+        return self.next_due(decode(body, "", False))
 
     def next_due(self, state: Member) -> int | None:
         """Return the earliest deadline of a member."""
@@ -271,7 +276,7 @@ class MemberFold:
         to = key[1:] if key[:1] == MEMBER else ANONYMOUS_UPDATE + key[1:]
         if body is None:
             return (Output(self._out.member_updates, to, None),)
-        update = project(self.load(key, body), due_of(body))
+        update = project(self.load(key, body), self.due(body))
         return (Output(self._out.member_updates, to, self._encode(update)),)
 
     def _outputs(self, outcome: Outcome, arrived: int, now: int | None) -> list[Output]:

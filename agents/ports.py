@@ -3,16 +3,6 @@
 A *lane* is one partition number across every member topic. Everything a lane reads, writes,
 waits for or is told goes through the protocols below; nothing else in ``agents/lane.py`` and
 ``agents/wal.py`` touches a broker, a store or a clock.
-
-CHANGED against the first version of this file, for whoever implements it:
-
-* ``Output.value`` may be None: a tombstone on a compacted topic of ours (an erased member's
-  projection must leave ``member-updates``). ``send`` passes it on as a null value.
-* ``SourcePort.ends`` says what it means for offsets that hold no records (``KafkaSource.ends``
-  already does it), and that an outage of the broker is a call that takes long, not one that
-  raises: an exception from ``ends`` stops the worker.
-* ``Clock`` has timers and a second time scale. ``agents/clocks.py`` implements it.
-* ``StopWorker`` and ``Fenced`` are new: errors that end the process with exit code 70.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence

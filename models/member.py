@@ -8,7 +8,8 @@ bytes  type  meaning
 0      u8    version of the encoding
 1-8    i64   earliest deadline (epoch milliseconds), or NEVER
 9      u8    stage (low 4 bits), band (high 4 bits)
-10-    body  MessagePack array of the fields of ``Member``
+10-13  u32   the rule book that the deadline was computed by
+14-    body  MessagePack array of the fields of ``Member``
 ====== ===== ==================================================
 
 Integers are big-endian. Instants inside the body are relative to the newest event's, which stands
@@ -35,7 +36,7 @@ KEPT_PROFILE = 16
 KEPT_LINKS = 8
 KEPT_OFFERS = 8
 
-_HEADER = Layout(">BqB")
+_HEADER = Layout(">BqBI")
 HEADER_BYTES = _HEADER.size
 
 
@@ -155,9 +156,12 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Member)
 
 
-def encode(member: Member, next_due: int) -> bytes:
-    """Return the row of a member; ``next_due`` is its earliest deadline (``NEVER`` for none)."""
-    header = _HEADER.pack(VERSION, next_due, member.stage | member.band << 4)
+def encode(member: Member, next_due: int, book: int) -> bytes:
+    """Return the row of a member.
+
+    ``next_due`` is its earliest deadline (``NEVER`` for none) by the rule book of digest ``book``.
+    """
+    header = _HEADER.pack(VERSION, next_due, member.stage | member.band << 4, book)
     identity, anonymous = member.id, member.anonymous
     member.id, member.anonymous = "", False
     base = member.newest >> RANK_BITS
@@ -234,6 +238,11 @@ def due_of(row: bytes) -> int | None:
     """Return the earliest deadline of a row without decoding it; None for none."""
     due = int.from_bytes(row[1:9], "big")
     return None if due >= NEVER else due
+
+
+def book_of(row: bytes) -> int:
+    """Return the digest of the rule book that a row's deadline was computed by."""
+    return int.from_bytes(row[10:14], "big")
 
 
 def stage_of(row: bytes) -> int:

@@ -146,6 +146,7 @@ class RuleBook:
                 for name in track.of_types:
                     longest = max(track.withins[-1], self.remembered_for.get(FACT_CODE[name], 0))
                     self.remembered_for[FACT_CODE[name]] = longest
+        self.digest = self._digest(stages)
 
     def _compile(self, rule: Rule) -> None:
         match rule.when:
@@ -173,9 +174,10 @@ class RuleBook:
                 disarms = Side(of, track.same) if of else None
                 self.sides.setdefault(name, []).append((track, arms, disarms))
 
-    def orders_needed(self) -> int:
-        """Return how many order times the rules look back on at most."""
-        return max((rule.unless.count for rule in self.rules.values() if rule.unless), default=0)
+    def _digest(self, stages: StageTable) -> int:
+        """Return 32 bits that change whenever a deadline could be another one."""
+        tracks = sorted((track.name, track.withins) for track in self.tracks.values())
+        return name_hash(repr((tracks, stages, self.limits.allowed_lateness)))
 
 
 def _keyed(pattern: Pattern, same: str | None) -> Pattern:

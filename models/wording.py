@@ -47,6 +47,13 @@ def is_chinese(locale: str) -> bool:
     return locale.lower().startswith("zh")
 
 
+# Where "has not ..." takes another form.
+_PARTICIPLES = {
+    "begin_checkout": "begun a checkout",
+    "remove_from_cart": "taken out of the cart",
+}
+
+
 def _verb(name: str, chinese: bool) -> str:
     return (_CHINESE if chinese else _ENGLISH).get(name, name.replace("_", " "))
 
@@ -74,7 +81,10 @@ def sentence(rule: Rule, locale: str, since: int, fact: str, key: str, stage_why
         case Absence() as absence:
             within = format_duration(absence.within)
             names = list(dict.fromkeys(pattern.type for pattern in absence.of))
-            verbs = [_verb(name, chinese) for name in names]
+            verbs = [
+                _PARTICIPLES.get(name, _verb(name, False)) if not chinese else _verb(name, True)
+                for name in names
+            ]
             about = f" ({key})" if key else ""
             if chinese:
                 missing = "、".join(verbs)

@@ -178,7 +178,7 @@ def test_no_instant_is_lost_in_a_row() -> None:
         member.raised = {1: NOON + offset}
         member.backfilled_to = NOON + offset
         before = deepcopy(member)
-        row = encode(member, 0)
+        row = encode(member, 0, 0)
         assert member == before, "saving changed the member"
         assert decode(row, "m1", False) == before
 
@@ -187,13 +187,13 @@ def test_an_empty_member_has_a_small_row_and_nothing_due() -> None:
     book = shipped_book()
     member = Member("m1", False)
     assert next_due(member, book) > NOON * 1000
-    row = encode(member, next_due(member, book))
+    row = encode(member, next_due(member, book), book.digest)
     assert decode(row, "m1", False) == member
     assert len(row) < 64
 
 
 def test_an_unknown_version_of_a_row_is_refused() -> None:
-    row = encode(Member("m1", False), 0)
+    row = encode(Member("m1", False), 0, 0)
     with pytest.raises(ValueError, match="version 99"):
         decode(bytes([99]) + row[1:], "m1", False)
 

@@ -25,7 +25,7 @@ from models.rulebook import RuleBook
 
 SEED = 1
 DAYS = 200
-SAMPLE_MEMBERS = 2_000
+SAMPLE_MEMBERS = 500
 GROUP_BYTES = 1 << 20
 TOLD_EVERY = 200_000
 _NOTHING = Recovered(0, NO_OUTBOX, (), frozenset(), {})
@@ -44,7 +44,7 @@ def rows_of(run: Replay, book: RuleBook) -> list[MadeRow]:
     rows = []
     for (anonymous, _), member in run.members.items():
         engine.settle(member, book)
-        body = encode(member, engine.next_due(member, book))
+        body = encode(member, engine.next_due(member, book), book.digest)
         rows.append(MadeRow(ANONYMOUS if anonymous else MEMBER, body))
     return rows
 

@@ -56,7 +56,7 @@ class Summary:
         ]
         lines += [f"  {count:>9,}    {rule}" for rule, count in sorted(self.triggers.items())]
         lines += [
-            f"  {self.cancelled:>9,}  taken back: the member acted first",
+            f"  {self.cancelled:>9,}  taken back: overtaken by the member, or by a later step",
             f"  {self.dead_letters:>9,}  dead letters",
         ]
         if self.expired:
@@ -69,7 +69,7 @@ class Summary:
                 f"p{percent} {value * 1000:.0f} ms"
                 for percent, value in percentiles(self.latencies).items()
             )
-            lines += ["", f"Seen by a plain Kafka consumer {shown} after time got there."]
+            lines += ["", f"From due to seen by a plain Kafka consumer: {shown}."]
         return "\n".join([*lines, "", self.the_line()])
 
     def the_line(self) -> str:

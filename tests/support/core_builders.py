@@ -304,7 +304,7 @@ def net(messages: Iterable[TriggerMessage]) -> set[tuple[str, str]]:
 def row_of(member: Member, book: RuleBook) -> bytes:
     """The row that a store would keep now."""
     settle(member, book)
-    return encode(member, next_due(member, book))
+    return encode(member, next_due(member, book), book.digest)
 
 
 def replayed(
