@@ -303,7 +303,7 @@ def test_a_member_is_known_over_http_and_in_redis(live: Live) -> None:
         asked = live.place.lifecycle("member", "silent", "--json")
         return asked.returncode == 0 and json.loads(asked.stdout) == known
 
-    wait_for(in_redis, "the member's document in Redis")
+    wait_for(in_redis, "the member's document in Redis", live.place)
     printed = live.place.lifecycle("member", "silent")
     assert printed.returncode == 0
     assert printed.stdout.startswith("member silent\n")

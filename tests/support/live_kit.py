@@ -172,7 +172,7 @@ def http_url(world: World) -> str:
                 return url.strip()
         return None
 
-    return wait_for(logged, f"the address\n{world.logs()}")
+    return wait_for(logged, "the address", world)
 
 
 def _number(log: Path) -> int:
@@ -191,14 +191,14 @@ def get(url: str) -> tuple[int, bytes]:
 def ready(world: World) -> str:
     """Wait until the newest worker's lanes work; return its address."""
     url = http_url(world)
-    wait_for(lambda: get(f"{url}/readyz")[0] == 200, f"a ready worker\n{world.logs()}")
+    wait_for(lambda: get(f"{url}/readyz")[0] == 200, "a ready worker", world)
     return url
 
 
-def wait_for(look: Callable[[], Any], what: str) -> Any:
-    """Look until something is there."""
+def wait_for(look: Callable[[], Any], what: str, world: World) -> Any:
+    """Look until something is there; fail with the workers' logs when it does not come."""
     ends = time.monotonic() + PATIENCE
     while not (found := look()):
-        assert time.monotonic() < ends, f"{what} did not come"
+        assert time.monotonic() < ends, f"{what} did not come\n{world.logs()}"
         time.sleep(0.05)
     return found
