@@ -17,9 +17,9 @@ from agents.partitioner import PartitionOf
 from agents.ports import Output, SourceRecord, StopWorker
 from models import engine
 from models.decoding import RANK_OF, InvalidEvent, Received, instant, receive, salvage_opt_out
-from models.engine import Context, Outcome
 from models.events import MEMBER_TOPICS, Event, Unsubscribed
 from models.member import Member, book_of, decode, due_of, encode
+from models.outcome import Context, Outcome
 from models.projection import project
 from models.rulebook import RuleBook
 from models.stages import NEVER

@@ -79,14 +79,17 @@ def run_produce(arguments: argparse.Namespace) -> int:
     except (BadLine, OSError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    if arguments.rate is not None and arguments.rate <= 0:
+    if arguments.rate is not None and not arguments.rate > 0:  # also "nan"
         print("--rate: must be above zero", file=sys.stderr)
         return BAD_INPUT
     try:
         ensure_topics(settings)
         sent = produce_all(EventProducer(settings), records, arguments.rate, _progress)
-    except (TopologyError, KafkaException) as error:
+    except TopologyError as error:
         print(error, file=sys.stderr)
+        return FAILED
+    except KafkaException as error:
+        print(f"not every event was taken: {error.args[0].str()}", file=sys.stderr)
         return FAILED
     seconds = time.monotonic() - began
     print(f"{sent} events sent in {seconds:.1f} s")

@@ -1,10 +1,13 @@
 """What ``lifecycle doctor`` looks at; each finding says what is, and what to do about it."""
 
+import platform
 import time
 from collections import Counter
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
+import confluent_kafka
 import redis
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -16,6 +19,8 @@ from config.paths import load_config
 from config.settings import Settings
 from models.events import MEMBER_TOPICS
 
+PYTHONS = ("3.11", "3.12")
+PACKAGES = ("member-lifecycle", "faust-streaming", "aiokafka", "confluent-kafka", "redis")
 LOOKED_AT = 500
 MOST_CLOCK_SKEW_MS = 60_000
 
@@ -31,7 +36,7 @@ class Finding:
 
 def examine(settings: Settings, config_dir: Path | None) -> list[Finding]:
     """Look at everything once."""
-    findings = [_rules(config_dir), _redis(settings)]
+    findings = [_versions(), _rules(config_dir), _redis(settings)]
     admin = AdminClient({**client_config(settings), "socket.timeout.ms": 5000})
     try:
         present = admin.list_topics(timeout=5).topics
@@ -53,6 +58,15 @@ def examine(settings: Settings, config_dir: Path | None) -> list[Finding]:
     if not wrong:
         findings += _records(settings)
     return findings
+
+
+def _versions() -> Finding:
+    python = platform.python_version()
+    known = python.rpartition(".")[0] in PYTHONS
+    says = [f"Python {python}" + ("" if known else f" (needs {' or '.join(PYTHONS)})")]
+    says += [f"{name} {version(name)}" for name in PACKAGES]
+    says.append(f"librdkafka {confluent_kafka.libversion()[0]}")
+    return Finding("versions", known, ", ".join(says))
 
 
 def _rules(config_dir: Path | None) -> Finding:

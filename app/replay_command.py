@@ -13,7 +13,7 @@ import msgspec
 
 from app.event_reading import BadLine, ReadingReport, read_events
 from app.options import book_of, config_options, instant, settings_of
-from models.engine import Outcome
+from models.outcome import Outcome
 from models.replay import Replay, in_order
 from models.triggers import Trigger
 

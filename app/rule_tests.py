@@ -9,7 +9,7 @@ from app.rule_cases import Case, Expected, read_cases, written_offset
 from config.errors import ConfigError, ConfigErrors
 from config.paths import LoadedConfig
 from config.rule_files import TEST_SUFFIX
-from models.engine import Outcome
+from models.outcome import Outcome
 from models.replay import Replay, in_order
 from models.rulebook import RuleBook
 from models.rules import Absence, Limits

@@ -70,8 +70,9 @@ def client_config(settings: Settings) -> dict[str, str | int]:
     """Return what every librdkafka client of ours needs to reach the brokers."""
     return {
         "bootstrap.servers": settings.broker,
-        # Errors only: librdkafka writes to standard error by itself.
-        "log_level": 3,
+        # librdkafka writes to standard error by itself, twenty lines a second while no broker
+        # answers; what matters comes back as an error of ours.
+        "log_level": 2,
         **for_librdkafka(settings),
     }
 

@@ -1,7 +1,7 @@
 """The projection: what the serving store knows of a member, derived from the row alone."""
 
-from models.engine import recent_items
 from models.events import CLASS_OF
+from models.explaining import recent_items, said
 from models.facts import activity_at, cart_of, opted_out
 from models.marks import instant_of
 from models.member import Member
@@ -43,9 +43,9 @@ def project(member: Member, next_due: int | None) -> MemberUpdate:
         activity_30d=round(activity_at(member, instant_of(member.newest)), 3),
         tier=loyalty.tier if loyalty else None,
         points=loyalty.points if loyalty else None,
-        locale=_said(member, "locale"),
-        time_zone=_said(member, "time_zone"),
-        birthday=_said(member, "birthday"),
+        locale=said(member, "locale"),
+        time_zone=said(member, "time_zone"),
+        birthday=said(member, "birthday"),
         recent_items=recent_items(member),
         cart=tuple(
             ContextItem(item_id=item, quantity=quantity, price=price)
@@ -61,8 +61,3 @@ def project(member: Member, next_due: int | None) -> MemberUpdate:
 
 def _moment(instant: int) -> str | None:
     return rfc3339(instant) if instant else None
-
-
-def _said(member: Member, name: str) -> str | None:
-    said = member.profile.get(name)
-    return said[0] if said is not None and isinstance(said[0], str) else None

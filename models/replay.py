@@ -7,8 +7,9 @@ end all of them to ``until``. The result is deterministic, byte for byte.
 from collections.abc import Iterable, Iterator
 
 from models.decoding import Received
-from models.engine import Context, Outcome, advance, handle
+from models.engine import advance, handle
 from models.member import Member
+from models.outcome import Context, Outcome
 from models.rulebook import RuleBook
 
 MemberKey = tuple[bool, str]

@@ -48,10 +48,11 @@ from core_builders import (
 
 from models import absence as deadlines
 from models.decoding import Received
-from models.engine import Context, Outcome, advance, handle, next_due, settle
+from models.engine import advance, handle, next_due, settle
 from models.facts import cart_of
 from models.marks import at_of
 from models.member import Member, decode, due_of, stage_of
+from models.outcome import Context, Outcome
 from models.rulebook import RuleBook
 from models.stages import NEVER
 from models.triggers import TriggerMessage

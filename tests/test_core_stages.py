@@ -5,10 +5,12 @@ from random import Random
 import pytest
 from core_builders import DAY, HOUR, MINUTE, NOON, Life, arrived, event, random_log, shipped_book
 
-from models.engine import MAX_STEPS, Context, advance, handle
+from models.engine import advance, handle
 from models.member import Member
+from models.outcome import Context
 from models.stages import STAGES
 from models.times import rfc3339
+from models.transitions import MAX_STEPS
 from models.triggers import Transition
 
 

@@ -233,19 +233,30 @@ def played(when: int, topic: str, member: str = "m1") -> Played:
     return Played(Record(topic, member.encode(), when, b"{}"), "visit", member, None)
 
 
-def test_a_record_waits_for_the_one_before_it_in_its_lane_when_the_topics_differ() -> None:
+def test_an_event_waits_for_its_members_event_before_it_when_the_topics_differ() -> None:
+    view, more, cart, order, again = (
+        played(1, "browse"),
+        played(2, "browse"),
+        played(3, "cart"),
+        played(4, "purchase"),
+        played(5, "browse"),
+    )
+    groups = [[view, more], [cart], [order], [again]]
+    assert waves([view, more, cart, order, again], lambda _: 0) == groups
+
+
+def test_members_do_not_wait_for_each_other_but_partitions_stay_in_order_of_time() -> None:
     lanes = {b"m1": 0, b"m2": 0, b"m3": 1}
-    view, cart, other, order, again = (
+    view, cart, same, elsewhere = (
         played(1, "browse", "m1"),
         played(2, "cart", "m1"),
-        played(3, "purchase", "m3"),
-        played(4, "cart", "m2"),
-        played(5, "browse", "m1"),
+        played(3, "cart", "m2"),
+        played(4, "cart", "m3"),
     )
-    assert waves([view, cart, other, order, again], lanes.__getitem__) == [
-        [view, other],
-        [cart, order],
-        [again],
+    # m2's would overtake m1's in the partition of both: the later would be read first.
+    assert waves([view, cart, same, elsewhere], lanes.__getitem__) == [
+        [view, elsewhere],
+        [cart, same],
     ]
 
 

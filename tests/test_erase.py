@@ -1,4 +1,4 @@
-"""An erased member's last trace leaves the table by itself, a day later, through the lane's code."""
+"""An erased member's last trace leaves the table by itself, a day later, by the lane's code."""
 
 from types import SimpleNamespace
 

@@ -154,3 +154,26 @@ async def test_a_commit_that_is_refused_is_made_again(consumer: FastConsumer) ->
     assert await consumer.commit()
     assert not await consumer.commit()
     assert made == [{BROWSE: 9}, {BROWSE: 9}]
+
+
+async def test_before_partitions_are_given_up_lanes_finish_and_what_they_did_is_committed(
+    consumer: FastConsumer,
+) -> None:
+    made = []
+
+    async def commit(offsets: dict[TP, int]) -> bool:
+        made.append(offsets)
+        return True
+
+    class FinishingLane:
+        async def stop(self) -> bool:
+            assert not consumer.reading.is_set()
+            consumer.offsets.done(BROWSE, 9)
+            return True
+
+    consumer._thread.commit = commit
+    await consumer.start_reading(ASSIGNED)
+    consumer.app.lanes._lanes = {0: FinishingLane()}
+    await consumer.wait_empty()
+    assert made == [{BROWSE: 9}]
+    assert consumer.app.lanes.running == {}

@@ -1,5 +1,6 @@
 """Which lanes are read back at an assignment, and which keep their rows."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -172,3 +173,20 @@ async def test_a_recovery_that_is_cancelled_leaves_no_lane_working() -> None:
     with pytest.raises(ConnectionError):
         await worker.lanes.take_over([0])
     assert worker.lanes.running == {}
+
+
+async def test_whoever_stops_lanes_that_are_being_stopped_waits_for_them_too() -> None:
+    worker = Worker(finishes=True)
+    await worker.recovered()
+    finish = asyncio.Event()
+
+    async def stop() -> bool:
+        await finish.wait()
+        return True
+
+    worker.opened[0].stop = stop  # type: ignore[method-assign]
+    stops = [asyncio.create_task(worker.lanes.stop()) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    assert not any(stop.done() for stop in stops)
+    finish.set()
+    await asyncio.gather(*stops)

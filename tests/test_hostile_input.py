@@ -232,7 +232,7 @@ def test_a_worker_fed_mostly_garbage_stops_itself_and_says_why(
     with world(kafka_stack, "garbage", tmp_path, PARTITIONS) as place:
         assert place.lifecycle("topics").returncode == 0
         worker = place.start_worker()
-        ready(place)
+        ready(place, worker)
         upstream = Upstream(place)
         for number in range(6_000):
             upstream.tell(event("visit", f"m{number}"))

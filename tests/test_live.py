@@ -96,7 +96,7 @@ def live(kafka_stack: StackInfo, tmp_path_factory: pytest.TempPathFactory) -> It
         assert place.lifecycle("topics").returncode == 0
         worker = place.start_worker("--config", str(write_rules(folder, "1m")))
         reader = Reader(place, ("triggers", "decisions", "dead-letters"))
-        live = Live(place, Upstream(place), reader, worker, ready(place))
+        live = Live(place, Upstream(place), reader, worker, ready(place, worker))
         look_at_items(live)
         wait_for_triggers(live)
         do_what_overtakes(live)
@@ -398,8 +398,8 @@ def test_a_stop_in_the_middle_of_events_loses_nothing_and_says_nothing_otherwise
         live.reader.until(lambda: len(heard("welcome")) > 200, "the first welcomes")
         live.worker.terminate()
         assert live.worker.wait(10) == 0, live.place.logs()
-        live.place.start_worker("--config", str(live.place.folder / "shop"))
-        ready(live.place)
+        again = live.place.start_worker("--config", str(live.place.folder / "shop"))
+        ready(live.place, again)
         already = len(registered)
         live.reader.until(lambda: f"new{already}" in heard("welcome"), "welcomes after the restart")
     finally:

@@ -120,20 +120,23 @@ def _played(event: Event, start: int) -> Played:
 def waves(events: Iterable[Played], lane_of: Callable[[bytes], int]) -> list[list[Played]]:
     """Split events, given in order, into groups to be acknowledged one after the other.
 
-    ``lane_of`` tells a key's partition. Records of one topic and partition keep their order; those
-    of different topics overtake each other on the way to the broker. A real shop's are seconds
-    apart; here an hour is milliseconds, and a purchase would be there before the view that led to
-    it. So a record waits for the group after that of the record before it in its lane, if that
-    one is in another topic.
+    Records of one topic and partition keep their order; those of different topics overtake each
+    other on the way to the broker. A real shop's are seconds apart; here an hour is milliseconds,
+    and a purchase would be there before the view that led to it. So an event waits for the group
+    after that of its member's event before it, if that one is in another topic; and no event
+    comes before an earlier one of its own topic and partition (``lane_of`` tells a key's).
     """
     groups: list[list[Played]] = []
-    last: dict[int, tuple[str, int]] = {}
+    last_in_partition: dict[tuple[str, int], int] = {}
+    last_of_member: dict[bytes, tuple[str, int]] = {}
     for event in events:
-        topic, lane = event.record.topic, lane_of(event.record.key)
-        before, number = last.get(lane, (topic, 0))
+        topic, key = event.record.topic, event.record.key
+        number = last_in_partition.get((topic, lane_of(key)), 0)
+        before, theirs = last_of_member.get(key, (topic, 0))
         if before != topic:
-            number += 1
-        last[lane] = topic, number
+            number = max(number, theirs + 1)
+        last_in_partition[topic, lane_of(key)] = number
+        last_of_member[key] = topic, number
         if number == len(groups):
             groups.append([])
         groups[number].append(event)

@@ -23,9 +23,9 @@ from config.settings import Settings
 from models.events import MEMBER_TOPICS
 from models.times import HOUR
 
-MOST_AHEAD = 12 * HOUR
-"""How far the clock may be ahead of what has been folded: half of the shortest life of a
-trigger."""
+MOST_AHEAD = 16 * HOUR
+"""How far the clock may be ahead of what has been folded. The triggers that live shortest live for
+a day; what is due is raised a little after it is folded, hence not closer to 24."""
 
 
 class Sender(Protocol):

@@ -41,6 +41,8 @@ PARTITIONS = 8
 COMMIT_INTERVAL_MS = 50
 
 TICK_SECONDS = 0.05
+# The same while the worker is waited for.
+HELD_SECONDS = 0.02
 # After a pause the play may go twice as fast, not faster: a leap is a picture of its own.
 CATCH_UP = 2.0
 READY_SECONDS = 60.0
@@ -270,10 +272,11 @@ def _play(player: Player, worker: WorkerProcess, pace: Pace, show: Show) -> None
             raise NoProgress(
                 f"the worker has folded nothing for {STUCK_SECONDS:.0f} s. {worker.last_words()}"
             )
-        wanted = origin + int((tick - began) * per_second)
-        player.play_to(min(wanted, player.position + longest), tick)
+        wanted = min(origin + int((tick - began) * per_second), player.position + longest)
+        player.play_to(wanted, tick)
         show.moment()
-        time.sleep(max(tick + TICK_SECONDS - time.monotonic(), 0.0))
+        pause = TICK_SECONDS if player.position >= wanted else HELD_SECONDS
+        time.sleep(max(tick + pause - time.monotonic(), 0.0))
         tick = time.monotonic()
 
 

@@ -11,10 +11,11 @@ from config.policy_files import load_policy
 from config.rule_files import load_rules
 from config.stage_files import load_stages
 from models.decoding import RANK_OF, Received, decode, instant
-from models.engine import Context, Outcome, advance, handle, next_due, settle
+from models.engine import advance, handle, next_due, settle
 from models.events import TOPIC_OF
 from models.member import Member, encode
 from models.member import decode as decode_row
+from models.outcome import Context, Outcome
 from models.replay import replay
 from models.rulebook import RuleBook
 from models.rules import Limits

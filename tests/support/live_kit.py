@@ -1,6 +1,7 @@
 """Both ends of a running worker: an upstream app that sends any bytes, and a gateway that reads."""
 
 import json
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -161,18 +162,20 @@ class Reader:
         ]
 
 
-def http_url(world: World) -> str:
-    """Where the newest worker serves, once it says so."""
+def ready(world: World, worker: subprocess.Popen[bytes]) -> str:
+    """Wait until the lanes of the worker started last work; return its address."""
 
-    def logged() -> str | None:
+    def address() -> str | None:
+        assert worker.poll() is None, world.logs()
         newest = max(world.folder.glob("worker-*.log"), key=_number)
         for line in newest.read_text().splitlines():
             _, found, url = line.partition("serving on ")
-            if found:
-                return url.strip()
+            if found and get(f"{url}/readyz")[0] == 200:
+                return url
         return None
 
-    return wait_for(logged, "the address", world)
+    found: str = wait_for(address, "a ready worker", world)
+    return found
 
 
 def _number(log: Path) -> int:
@@ -186,13 +189,6 @@ def get(url: str) -> tuple[int, bytes]:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
-
-
-def ready(world: World) -> str:
-    """Wait until the newest worker's lanes work; return its address."""
-    url = http_url(world)
-    wait_for(lambda: get(f"{url}/readyz")[0] == 200, "a ready worker", world)
-    return url
 
 
 def wait_for(look: Callable[[], Any], what: str, world: World) -> Any:

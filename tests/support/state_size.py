@@ -9,8 +9,9 @@ import orjson
 from core_builders import arrived, row_of, shipped_book
 
 from app.event_files import read_lines
-from models.engine import Context, advance, next_due
+from models.engine import advance, next_due
 from models.member import HEADER_BYTES, Member
+from models.outcome import Context
 from models.replay import Replay, in_order
 from models.rulebook import RuleBook
 

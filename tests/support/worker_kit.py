@@ -76,7 +76,7 @@ class World:
     def messages(
         self, topic: str, *, until: int = 0, idle: float = 2.0, limit: float = 90.0
     ) -> list[Message]:
-        """Everything on an output topic: at least ``until``, then till nothing comes for a while."""
+        """Everything on an output topic: ``until`` or more, till nothing comes for a while."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.broker,

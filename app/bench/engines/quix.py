@@ -30,12 +30,15 @@ def run(job: Job, meter: Meter) -> None:
     triggers = app.topic(job.triggers, value_serializer="bytes", key_serializer="str")
     heaps: dict[int, Heap] = defaultdict(Heap)
     mirror: dict[str, Fired] = {}
-    began: list[bool] = []
+    left = job.events
 
     def take(event: dict[str, Any], kept: State) -> list[Fired]:
-        if not began:
-            began.append(True)
+        nonlocal left
+        if left == job.events:
             meter.first()
+        left -= 1
+        if not left:
+            app.stop()
         member, at = event["member_id"], event["occurred_at"]
         heap = heaps[message_context().partition]
         fired = [
@@ -57,8 +60,7 @@ def run(job: Job, meter: Meter) -> None:
         return fired
 
     frame = app.dataframe(source).apply(take, stateful=True, expand=True)
-    members = frame.apply(encode, metadata=False)
-    members.to_topic(triggers)
+    frame.apply(encode).to_topic(triggers)
     meter.assigned()
-    app.run(count=job.events)
+    app.run()
     meter.finish()

@@ -1,0 +1,43 @@
+"""What goes into the engine beside the member, and what comes out."""
+
+import msgspec
+
+from models.decoding import Received
+from models.member import Member
+from models.rulebook import RuleBook
+from models.rules import Rule
+from models.triggers import DecisionMessage, TriggerMessage
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What ``handle`` knows beside the member: the rules, and what time it is.
+
+    ``now`` is epoch milliseconds on a wall clock, None in stream time, where *now* is always the
+    instant at which something became due.
+    """
+
+    book: RuleBook
+    now: int | None = None
+
+
+class Outcome(msgspec.Struct):
+    """What follows from one event or one advance: messages in the order in which they arose."""
+
+    member: Member
+    triggers: list[TriggerMessage] = msgspec.field(default_factory=list)
+    decisions: list[DecisionMessage] = msgspec.field(default_factory=list)
+    duplicate: bool = False
+    late: bool = False
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A rule whose condition became true, before anything is decided about it."""
+
+    rule: Rule
+    due: int
+    occasion: str
+    key: str = ""
+    armed: int = 0  # the arming mark of an absence
+    received: Received | None = None  # the completing event
+    silent: bool = False  # completed by history
+    why: str = ""  # of a stage

@@ -1,0 +1,104 @@
+"""Moving members through the stage table: when, where to, and why."""
+
+from models.member import Member
+from models.outcome import Candidate, Outcome
+from models.rulebook import RuleBook
+from models.stages import BANDS, NEVER, STAGES, Facts, holds, possible_at
+from models.times import rfc3339
+from models.triggers import Transition
+
+ACTIVE = STAGES.index("active")
+# A transition may open the way for the next at the same instant; more than this is a circle.
+MAX_STEPS = 8
+
+
+def _facts_of(member: Member) -> Facts:
+    return Facts(
+        member.registered_at,
+        member.order_count,
+        member.orders,
+        # Registering is no activity, but it brings somebody back.
+        max(member.last_activity, member.first_seen, member.registered_at),
+    )
+
+
+def next_stage_due(member: Member, book: RuleBook) -> int:
+    """Return the earliest instant at which waiting alone moves the member, or ``NEVER``."""
+    if member.stage_since == 0:  # nothing has happened yet
+        return NEVER
+    facts = _facts_of(member)
+    done = member.advanced_to
+    earliest = NEVER
+    for row in book.stage_rows[member.stage]:
+        due = possible_at(row.when, facts, member.stage_since)
+        if done < due < earliest:
+            earliest = due
+    if member.stage == ACTIVE:
+        for band in book.bands:
+            if BANDS[member.band] in band.before:
+                due = possible_at(band.when, facts, member.band_since)
+                if done < due < earliest:
+                    earliest = due
+    return earliest
+
+
+def move_stage(
+    outcome: Outcome, at: int, now: int, book: RuleBook, silent: bool, came_back: bool = False
+) -> list[Candidate]:
+    """Follow the table from the member's stage as far as it leads at the instant ``now``.
+
+    ``at`` is the instant of what made it move; it dates the transition.
+    """
+    member = outcome.member
+    facts = _facts_of(member)
+    facts.came_back = came_back and member.stage_since > 0
+    candidates: list[Candidate] = []
+    if member.stage_since == 0:
+        member.stage_since = member.band_since = at
+    for _ in range(MAX_STEPS):
+        for row in book.stage_rows[member.stage]:
+            if holds(row.when, facts, member.stage_since, now):
+                break
+        else:
+            break
+        facts.came_back = False
+        since = max(at, member.stage_since)
+        _transition(outcome, "stage", STAGES[member.stage], row.after, since, row.why)
+        member.stage, member.stage_since = STAGES.index(row.after), since
+        if member.stage == ACTIVE:
+            member.band, member.band_since = 0, since
+        candidates += [
+            Candidate(rule, since, f"stage={row.after}|{since}", silent=silent, why=row.why)
+            for rule in book.on_stage.get(row.after, ())
+        ]
+    if member.stage == ACTIVE:
+        _move_band(outcome, facts, at, now, book)
+    return candidates
+
+
+def _move_band(outcome: Outcome, facts: Facts, at: int, now: int, book: RuleBook) -> None:
+    member = outcome.member
+    for _ in range(MAX_STEPS):
+        for row in book.bands:
+            if BANDS[member.band] in row.before and holds(row.when, facts, member.band_since, now):
+                break
+        else:
+            return
+        since = max(at, member.band_since)
+        _transition(outcome, "band", BANDS[member.band], row.after, since, row.why)
+        member.band, member.band_since = BANDS.index(row.after), since
+
+
+def _transition(outcome: Outcome, kind: str, before: str, after: str, at: int, why: str) -> None:
+    member = outcome.member
+    outcome.decisions.append(
+        Transition(
+            kind=kind,  # type: ignore[arg-type]
+            before=before,
+            after=after,
+            at=rfc3339(at),
+            why=why,
+            member_id=None if member.anonymous else member.id,
+            anonymous_id=member.id if member.anonymous else None,
+        )
+    )
