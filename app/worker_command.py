@@ -1,7 +1,6 @@
 """``lifecycle worker``: one worker process."""
 
 import argparse
-import gc
 import logging
 import sys
 from typing import TYPE_CHECKING
@@ -60,7 +59,4 @@ def run_command(arguments: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         print(f"--clock: {error}", file=sys.stderr)
         return BAD_USAGE
-    # A group's states live for some milliseconds and then die together: with the default threshold
-    # of 700 allocations they are looked at, in vain, hundreds of times in between.
-    gc.set_threshold(50_000, 20, 100)
     return run_worker(Worker(settings, book, clock).app)
