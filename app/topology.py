@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from agents.members import OutputTopics
@@ -83,11 +83,20 @@ def ensure_topics(settings: Settings) -> list[str]:
     Raises ``TopologyError`` when no broker answers, or a topic has another partition count or
     compaction than it must have: both are for life.
     """
-    admin = AdminClient({**client_config(settings), "socket.timeout.ms": 10_000})
+    # A refused login is only told here; the request itself just fails to get an answer.
+    told: list[KafkaError] = []
+    config = {**client_config(settings), "socket.timeout.ms": 10_000, "error_cb": told.append}
+    admin = AdminClient(config)
     wanted = {spec.name: spec for spec in topics(settings)}
     try:
         present = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
     except KafkaException as error:
+        admin.poll(0)
+        if any(one.code() == KafkaError._AUTHENTICATION for one in told):
+            raise TopologyError(
+                f"authentication failed: the Kafka broker at {settings.broker} refuses user "
+                f"{settings.sasl_username} (LIFECYCLE_SASL_USERNAME, LIFECYCLE_SASL_PASSWORD)"
+            ) from None
         raise TopologyError(
             f"no Kafka broker answers at {settings.broker}: {error.args[0].str()} "
             "(start one with `lifecycle up`, or point --broker at yours)"
