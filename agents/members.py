@@ -23,7 +23,7 @@ from models.outcome import Context, Outcome
 from models.projection import project
 from models.rulebook import RuleBook
 from models.stages import NEVER
-from models.times import MINUTE, parse_instant
+from models.times import DAY, MINUTE, parse_instant
 from models.triggers import Decision, Trigger
 
 MEMBER = b"m"
@@ -127,11 +127,13 @@ class MemberFold:
         stats: MemberStats,
         topic_prefix: str = "",
         on_raised: Callable[[int, int, int | None], None] | None = None,
+        wall_clock: Callable[[], int] | None = None,
     ) -> None:
         """Make the fold.
 
         ``source`` is the CloudEvents source of triggers. ``on_raised`` is told (arrived, due, now)
         of each trigger, in epoch milliseconds: the completing record's timestamp (0: a deadline).
+        ``wall_clock`` tells which records are from the future; without it none is.
         """
         self.topics: Sequence[str] = tuple(topic_prefix + topic for topic in MEMBER_TOPICS)
         self._names = {topic_prefix + topic: topic for topic in MEMBER_TOPICS}
@@ -143,6 +145,9 @@ class MemberFold:
         self._bad_share = bad_share
         self._stats = stats
         self._on_raised = on_raised
+        self._wall_clock = wall_clock
+        # Timestamps below are fine without looking at the clock.
+        self._too_late = NEVER if wall_clock is None else 0
         self._placed: dict[bytes, int] = {}
         self._encode = msgspec.json.Encoder().encode
 
@@ -156,6 +161,8 @@ class MemberFold:
         topic = self._names[record.topic]
         key = record.key
         try:
+            if record.timestamp >= self._too_late:
+                self._refuse_future(record.timestamp)
             received = receive(
                 topic, record.value, key, record.partition, record.offset, record.timestamp
             )
@@ -175,6 +182,13 @@ class MemberFold:
         kind = ANONYMOUS if received.event.member_id is None else MEMBER
         return Decoded(kind + key, received.at, received)
 
+    def _refuse_future(self, timestamp: int) -> None:
+        assert self._wall_clock is not None
+        self._too_late = self._wall_clock() + DAY
+        if timestamp >= self._too_late:
+            # Apache Kafka refuses them by itself from 4.0 on.
+            raise InvalidEvent("timestamp", "was a day or more in the future")
+
     def _place(self, key: bytes) -> int:
         placed = self._placed.get(key)
         if placed is None:
@@ -187,7 +201,8 @@ class MemberFold:
         self._bad_share.bad()
         _count(self._stats.dead_letters, error.path if error.path in ("key", "partition") else "$")
         letter = dead_letter(self._out.dead_letters, record, error.path, error.reason)
-        opt_out = salvage_opt_out(record.value, record.key, record.timestamp)
+        arrived = min(record.timestamp, self._too_late - DAY)
+        opt_out = salvage_opt_out(record.value, record.key, arrived)
         if opt_out is None:
             return Refused((letter,))
         self._stats.opt_outs_salvaged += 1

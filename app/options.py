@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from config.paths import load_config
 from config.settings import Settings, load_settings
+from models.decoding import LAST_EVENT
 from models.rulebook import RuleBook
-from models.times import parse_instant
+from models.times import parse_instant, rfc3339
 
 if TYPE_CHECKING:
     Subparsers: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 def instant(text: str) -> int:
     """Return epoch milliseconds; for argparse."""
     try:
-        return parse_instant(text)
+        found = parse_instant(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if not 0 <= found <= LAST_EVENT:
+        raise argparse.ArgumentTypeError(f"{text!r} is before 1970 or after {rfc3339(LAST_EVENT)}")
+    return found
 
 
 def positive(text: str) -> int:

@@ -133,6 +133,7 @@ class Worker:
             stats,
             settings.topic_prefix,
             self._metrics.raised,
+            clock.now if isinstance(clock, WallClock) else None,
         )
         data_dir = (settings.data_dir or default_data_dir()) / "workers"
         data_dir.mkdir(parents=True, exist_ok=True)

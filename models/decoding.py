@@ -22,6 +22,8 @@ from models.ids import content_hash
 from models.times import DAY, MAX_INSTANT, from_datetime
 
 FUTURE_LIMIT = DAY
+# No event happens later: deadlines and expiries counted from it can still be written as RFC 3339.
+LAST_EVENT = MAX_INSTANT - 1000 * 366 * DAY
 RANK_OF: dict[str, int] = {topic: rank for rank, topic in enumerate(MEMBER_TOPICS, start=1)}
 
 _DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
@@ -112,6 +114,8 @@ def receive(
     """Decode one record and give it its effective time; raise ``InvalidEvent``."""
     event = decode(topic, raw)
     at = instant(event.occurred_at, "$.occurred_at")
+    if at > LAST_EVENT:
+        raise InvalidEvent("$.occurred_at", "was thousands of years ahead")
     if timestamp < 0:  # brokers take such records: nothing would say how far ahead they run
         raise InvalidEvent("timestamp", "was before 1970, so that the time of arrival is unknown")
     ahead = 0

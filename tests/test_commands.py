@@ -15,6 +15,7 @@ from worker_kit import World, world
 from app import topology
 from app.cli import main
 from app.stack import StackInfo
+from models.decoding import LAST_EVENT
 from models.events import MEMBER_TOPICS
 from models.times import DAY, HOUR, MINUTE, rfc3339
 
@@ -122,6 +123,15 @@ def test_replay_counts_what_a_worker_would_dead_letter(run: Run, tmp_path: Path)
     assert second.startswith(f"dead letter: {events}:3: $.channel: expected str")
 
 
+def test_replay_survives_the_end_of_time(run: Run, tmp_path: Path) -> None:
+    far = event("register", "m1") | {"occurred_at": "9999-12-31T23:59:59Z"}
+    events = write(tmp_path / "e.jsonl", far, event("register", "m2", LAST_EVENT))
+    code, printed, _ = run("replay", events, "--out", tmp_path / "t", "--json")
+    assert code == 0
+    assert last_line(printed)["dead_letters"] == 1
+    assert last_line(printed)["triggers"] == {"welcome": 1}
+
+
 @pytest.mark.parametrize("command", ["replay", "produce"])
 @pytest.mark.parametrize(
     ("line", "says"),
@@ -177,6 +187,8 @@ def test_replay_says_where_it_cannot_write(run: Run, tmp_path: Path) -> None:
     [
         ("replay", "e.jsonl"),
         ("replay", "e.jsonl", "--out", "t", "--until", "tomorrow"),
+        ("replay", "e.jsonl", "--out", "t", "--until", "999999999999999"),
+        ("replay", "e.jsonl", "--out", "t", "--until", "1960-01-01T00:00:00Z"),
         ("produce",),
         ("produce", "e.jsonl", "--rate", "fast"),
         ("topics", "--partitions", "0"),

@@ -9,9 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from models.decoding import InvalidEvent, Received, instant, receive, salvage_opt_out
+from models.decoding import (
+    LAST_EVENT,
+    InvalidEvent,
+    Received,
+    instant,
+    receive,
+    salvage_opt_out,
+)
 from models.events import CLASS_OF, MEMBER_TOPICS, TOPIC_OF, ConsentChanged, Unsubscribed
-from models.times import DAY, HOUR
+from models.times import DAY, HOUR, MAX_INSTANT
 
 NOW = 1_795_255_200_000  # 2026-11-21T10:00:00Z
 LINES = [{"item_id": "sku-1", "category": "tea", "quantity": 2.0, "price": 25.5}]
@@ -166,16 +173,27 @@ def test_an_event_takes_place_no_later_than_its_record(ahead: int, at: int) -> N
     assert (found.at, found.ahead) == (at, max(ahead, 0))
 
 
-@pytest.mark.parametrize("at", [NOW + DAY, "9999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("at", [NOW + DAY, "2999-12-31T23:59:59Z"])
 def test_a_time_a_day_or_more_ahead_is_an_error(at: int | str) -> None:
     path, reason = refused_event(event(occurred_at=at))
     assert path == "$.occurred_at"
     assert "a day or more" in reason
 
 
+def test_no_event_happens_so_late_that_its_deadlines_could_not_be_written() -> None:
+    for at in ("9999-12-31T23:59:59Z", LAST_EVENT + 1):
+        with pytest.raises(InvalidEvent) as error:
+            received(event(occurred_at=at), timestamp=MAX_INSTANT)
+        assert error.value.path == "$.occurred_at"
+    assert received(event(occurred_at=LAST_EVENT), timestamp=MAX_INSTANT).at == LAST_EVENT
+    # An offer that never expires is another matter.
+    forever = event("offer_granted", expires_at="9999-12-31T23:59:59Z")
+    assert received(forever).event.member_id == "m1"
+
+
 def test_a_record_without_a_timestamp_is_an_error() -> None:
     with pytest.raises(InvalidEvent) as error:
-        received(event(occurred_at="9999-12-31T23:59:59Z"), timestamp=-1)
+        received(event(), timestamp=-1)
     assert error.value.path == "timestamp"
 
 

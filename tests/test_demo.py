@@ -469,6 +469,15 @@ def test_the_live_view_fits_the_terminal(width: int, height: int) -> None:
         assert "✗ " in text
 
 
+def test_more_rules_than_fit_leave_room_for_the_news() -> None:
+    ticker = Ticker()
+    ticker.take([News(rfc3339(TODAY), "m1", "some_rule", "why", False)], 1.0)
+    many = picture(by_rule={f"{chr(97 + n)}_rule": n for n in range(26)})
+    text = "\n".join(drawn(LiveView(many, ticker), 80, 24))
+    assert "325 triggers" in text
+    assert "some_rule" in text
+
+
 def test_the_view_begins_with_nothing() -> None:
     nothing = picture(now=TODAY - 180 * DAY, events=0, stages={}, by_rule={}, deadlines=None)
     assert "0 triggers" in "\n".join(drawn(LiveView(nothing, Ticker()), 80, 24))
@@ -519,11 +528,13 @@ def test_the_summary_ends_with_the_comparison_and_its_json_has_the_pinned_keys()
         dead_letters=0,
         seconds=2.0,
         played=3 * DAY,
+        left=2 * DAY,
         latencies=[0.1, 0.2],
         comparison=Comparison(nightly=5, engine=0),
         interrupted=False,
     )
-    last = summary.in_words().splitlines()[-1]
+    first, *_, last = summary.in_words().splitlines()
+    assert first == "3 days of 2 members in 2 s, 2 days short of today"
     assert "nightly job at 02:00" in last
     assert "5 members who had already bought or come back; this engine 0" in last
     said = summary.as_json()
@@ -595,7 +606,10 @@ def demo(kafka_stack: StackInfo, tmp_path: Path) -> Callable[..., contextmanager
         command += ["--broker", kafka_stack.broker, "--redis", kafka_stack.redis]
         with out.open("wb") as file:
             process = subprocess.Popen(
-                command, stdout=file if stdout is None else stdout, stderr=subprocess.STDOUT
+                command,
+                stdout=file if stdout is None else stdout,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "TERM": "xterm-256color"},
             )
         try:
             yield Running(process, out)

@@ -10,6 +10,13 @@ from typing import Any
 
 import pytest
 from any_event import texts
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live_kit import Reader, Sent, Upstream, event, now_ms, ready
@@ -18,7 +25,7 @@ from worker_kit import World, world
 from agents.partitioner import murmur2_partition
 from app.stack import StackInfo
 from models.events import CLASS_OF, MEMBER_TOPICS
-from models.times import DAY, HOUR
+from models.times import DAY, HOUR, MAX_INSTANT
 
 pytestmark = pytest.mark.kafka
 
@@ -128,6 +135,8 @@ def send_absurd_times(hostile: Hostile) -> None:
     hostile.harm_with(event("visit", "m1", now_ms() + 300 * DAY), timestamp=-1)
     hostile.harm_with(event("visit", "m1"), timestamp=-(2**40))
     hostile.harm_with(event("visit", "m1"), timestamp=1)
+    for at in (now_ms() + 2 * DAY, MAX_INSTANT):
+        hostile.harm_with(event("visit", "m1", at), timestamp=at)
 
 
 def send_deep_and_large(hostile: Hostile) -> None:
@@ -160,11 +169,27 @@ def letters_by_origin(reader: Reader) -> dict[tuple[str, int, int], dict[str, An
     }
 
 
+def take_any_timestamp(place: World) -> None:
+    """Brokers before 4.0 take timestamps of any future."""
+    any_age = ConfigEntry(
+        "message.timestamp.after.max.ms",
+        str(2**63 - 1),
+        incremental_operation=AlterConfigOpType.SET,
+    )
+    browse = ConfigResource(
+        ResourceType.TOPIC, place.topic("browse"), incremental_configs=[any_age]
+    )
+    admin = AdminClient({"bootstrap.servers": place.broker})
+    [altered] = admin.incremental_alter_configs([browse]).values()
+    altered.result()
+
+
 @pytest.mark.slow
 def test_all_that_is_hostile_is_a_dead_letter_and_all_that_is_good_is_processed(
     place: World,
 ) -> None:
     assert place.lifecycle("topics").returncode == 0
+    take_any_timestamp(place)
     worker = place.start_worker()
     hostile = Hostile(upstream := Upstream(place))
     members = [f"m{number}" for number in range(MEMBERS)] + STRANGE_IDS

@@ -14,11 +14,13 @@ from live_kit import Reader, Upstream, event, get, now_ms, ready, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 from worker_kit import World, world
 
+from agents.partitioner import murmur2_partition
 from app.stack import StackInfo
 from models.times import DAY, HOUR, MINUTE, SECOND, parse_instant, rfc3339
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
+PARTITIONS = 2
 WITHIN = 5 * SECOND
 BROWSE_ABANDONED = """
 rule: browse_abandoned
@@ -46,7 +48,17 @@ priority: 80
 play: welcome
 """
 # Who looks at an item first; what they do afterwards is in their names and in ``live``.
-OVERTAKEN = ("buys", "bought_before", "unsubscribes", "complains", "refuses", "erased", "complaint")
+OVERTAKEN = (
+    "buys",
+    "bought_before",
+    "unsubscribes",
+    "complains",
+    "refuses",
+    "garbled",
+    "misplaced",
+    "erased",
+    "complaint",
+)
 
 
 @dataclass
@@ -92,7 +104,7 @@ def write_rules(folder: Path, expires: str) -> Path:
 def live(kafka_stack: StackInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """Everything has happened, and what follows from it has been heard."""
     folder = tmp_path_factory.mktemp("live")
-    with world(kafka_stack, "live", folder, partitions=2) as place:
+    with world(kafka_stack, "live", folder, partitions=PARTITIONS) as place:
         assert place.lifecycle("topics").returncode == 0
         worker = place.start_worker("--config", str(write_rules(folder, "1m")))
         reader = Reader(place, ("triggers", "decisions", "dead-letters"))
@@ -140,6 +152,10 @@ def do_what_overtakes(live: Live) -> None:
     live.tell("unsubscribed", "unsubscribes")
     live.tell("complained", "complains")
     live.tell("consent", "refuses", channel="all", purpose="marketing", granted=False)
+    for member, wrong in (("garbled", 0), ("misplaced", 1)):
+        partition = (murmur2_partition(member.encode(), PARTITIONS) + wrong) % PARTITIONS
+        raw = b'{"type":"unsubscribed","member_id":"%s","chan' % member.encode()
+        live.upstream.send("browse", raw, member.encode(), partition=partition)
     live.tell("erase", "erased")
     live.tell("ticket_opened", "complaint", ticket_id="t-5")
     live.upstream.flush()
@@ -253,6 +269,8 @@ def test_an_anonymous_id_gets_a_decision_and_no_trigger(live: Live) -> None:
         ("unsubscribes", "unsubscribed sms"),
         ("complains", "complained sms"),
         ("refuses", "consent all"),
+        ("garbled", "unsubscribed all"),
+        ("misplaced", "unsubscribed all"),
         ("erased", "erase"),
         ("complaint", "ticket_opened t-5"),
     ],
@@ -329,8 +347,9 @@ def test_the_worker_is_ready_and_its_metrics_count_what_happened(live: Live) -> 
         for sample in family.samples
     }
     assert counted["lifecycle_ready",] == 1
-    assert counted["lifecycle_lanes",] == 2
-    assert counted["lifecycle_dead_letters_total", "content"] == 1
+    assert counted["lifecycle_lanes",] == PARTITIONS
+    assert counted["lifecycle_dead_letters_total", "content"] == 3
+    assert counted["lifecycle_opt_outs_salvaged_total",] == 2
     triggers = live.reader.said("triggers", type="trigger", rule="browse_abandoned")
     assert counted["lifecycle_triggers_total", "browse_abandoned"] == len(triggers)
     assert counted["lifecycle_triggers_cancelled_total", "browse_abandoned"] == len(OVERTAKEN)
@@ -339,9 +358,10 @@ def test_the_worker_is_ready_and_its_metrics_count_what_happened(live: Live) -> 
     assert counted["lifecycle_ahead_events_total",] == 1
 
 
-def test_a_bad_record_is_a_dead_letter(live: Live) -> None:
-    [letter] = live.reader.said("dead-letters")
-    assert (letter["topic"], letter["path"]) == (live.place.topic("browse"), "$")
+def test_bad_records_are_dead_letters(live: Live) -> None:
+    letters = live.reader.said("dead-letters", topic=live.place.topic("browse"))
+    assert len(letters) == 3
+    assert {letter["path"] for letter in letters} == {"$", "$.type"}
 
 
 # --- coming late, stopping and starting -----------------------------------------------------------

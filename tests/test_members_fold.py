@@ -133,6 +133,33 @@ def test_a_record_in_another_partition_than_its_key_s_is_a_dead_letter() -> None
     assert (letter["partition"], letter["offset"]) == (wrong.partition, 7)
 
 
+def test_a_record_from_the_future_is_a_dead_letter_on_a_wall_clock() -> None:
+    now = NOON
+    fold = make_fold(wall_clock=lambda: now)
+    for ahead in (0, HOUR, DAY - 1):
+        assert isinstance(fold.decode(stamped(NOON + ahead)), Decoded)
+    for stamp in (NOON + DAY, NOON + 7000 * 365 * DAY, 2**62):
+        letter = letter_of(fold.decode(stamped(stamp)))
+        assert letter["path"] == "timestamp"
+    now += DAY
+    assert isinstance(fold.decode(stamped(NOON + DAY)), Decoded)
+    # Where time is what the records say, or runs faster, none of them is ahead.
+    assert isinstance(make_fold().decode(stamped(NOON + 9 * DAY)), Decoded)
+
+
+def stamped(timestamp: int) -> Record:
+    good = record("visit")
+    return Record(good.topic, good.value, timestamp=timestamp)
+
+
+def test_an_opt_out_from_the_future_counts_from_now() -> None:
+    fold = make_fold(wall_clock=lambda: NOON)
+    good = record("unsubscribed", channel="sms", occurred_at=NOON + 99 * DAY)
+    decoded = fold.decode(Record(good.topic, good.value, timestamp=NOON + 99 * DAY))
+    assert isinstance(decoded, Decoded)
+    assert decoded.at == NOON
+
+
 def test_a_dead_letter_holds_what_came_and_from_where() -> None:
     raw = b'{"type":"visit","member_id":"' + b"\xff" * 70_000
     bad = Record("browse", raw, b"k" * 2000, 5, 41, NOON)

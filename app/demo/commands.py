@@ -16,7 +16,7 @@ from app.demo.worker_process import WorkerDied
 from app.event_reading import BadLine
 from app.importers.report import InputError
 from app.importers.sources import DATA_SETS
-from app.options import book_of, broker_options, config_options, positive, settings_of
+from app.options import book_of, config_options, positive, settings_of
 from app.stack import StackError
 from app.topology import TopologyError
 from config.settings import Settings
@@ -38,14 +38,22 @@ def add_parsers(subparsers: "Subparsers") -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "demo",
-        parents=[broker_options(), config_options()],
+        parents=[config_options()],
         help="see it work: members' lives, days per second, ending today",
         description="Start Apache Kafka and Redis on this machine (unless --broker says where "
         "they are), a worker, and a shop's events, days per second; show what happens; end by "
         "itself and leave nothing running.",
         epilog=f"data sets: {', '.join(DATA_SETS)}",
     )
-    parser.add_argument("--redis", metavar="URL", help="with --broker: the serving store")
+    parser.add_argument(
+        "--broker", metavar="HOST:PORT", help="a Kafka of yours (default: one is started here)"
+    )
+    parser.add_argument(
+        "--redis", metavar="URL", help="with --broker: a Redis of yours (default: LIFECYCLE_REDIS)"
+    )
+    parser.add_argument(
+        "--settings", type=Path, metavar="FILE", help="settings in TOML (see .env.example)"
+    )
     parser.add_argument(
         "--seconds",
         type=positive,

@@ -178,7 +178,9 @@ class PlainShow:
 
 def show_of(observer: Observer, console: Console) -> Show:
     """Return the live view where it can be seen, else plain lines."""
-    seen = console.is_terminal and not console.is_dumb_terminal
-    if seen and console.width >= LEAST_WIDTH and console.height >= LEAST_HEIGHT:
+    large = console.width >= LEAST_WIDTH and console.height >= LEAST_HEIGHT
+    able = console.encoding.startswith("utf") and not console.is_dumb_terminal
+    # Not is_terminal, which FORCE_COLOR makes true of a pipe.
+    if console.file.isatty() and able and large:
         return LiveShow(observer, console)
     return PlainShow(observer)

@@ -140,9 +140,8 @@ def _local_stack(say: Say) -> Iterator[StackInfo]:
     if running is not None:
         yield running
         return
-    info = stack.up(data, say)
     try:
-        yield info
+        yield stack.up(data, say)
     finally:
         stack.down(data)
 
@@ -218,6 +217,7 @@ def _play_and_judge(
         dead_letters=seen.dead_letters,
         seconds=seconds,
         played=player.position - demo.feed.start,
+        left=demo.feed.end - player.position,
         latencies=[
             one.seen - player.handed_at(one.due)
             for one in seen.triggers.values()

@@ -10,7 +10,10 @@ from models.times import DAY
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All that was counted; ``latencies`` are seconds, ``played`` is milliseconds of the feed."""
+    """All that was counted.
+
+    ``latencies`` are seconds; ``played`` and ``left`` are milliseconds of the feed.
+    """
 
     events: int
     members: int
@@ -20,6 +23,7 @@ class Summary:
     dead_letters: int
     seconds: float
     played: int
+    left: int
     latencies: Sequence[float]
     comparison: Comparison
     interrupted: bool
@@ -49,6 +53,7 @@ class Summary:
         rate = self.events / self.seconds if self.seconds else 0.0
         lines = [
             f"{self.played / DAY:,.0f} days of {self.members:,} members in {self.seconds:.0f} s"
+            + (f", {self.left // DAY} days short of today" if self.left >= DAY else "")
             + (", interrupted" if self.interrupted else ""),
             "",
             f"  {self.events:>9,}  events, {rate:,.0f} a second",

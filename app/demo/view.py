@@ -124,9 +124,8 @@ def shortened(text: str, width: int) -> str:
     """Return ``text`` in at most ``width`` cells, cut in the middle: its end says how long."""
     if cell_len(text) <= width:
         return text
+    # At most two thirds of the width, where characters are two cells wide.
     tail = text[-(width // 3) :]
-    while cell_len(tail) > width // 3:
-        tail = tail[1:]
     return set_cell_size(text, width - 1 - cell_len(tail)) + "…" + tail
 
 
