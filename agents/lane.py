@@ -290,13 +290,16 @@ class Lane(Generic[StateT, EventT]):
         wakes = []
         if self._writing is None:
             wakes.append(self._publisher.written_at + IDLE_CHECK_MS)
-        look_again = self._folding.pace.look_again_at(self._folding.lead)
+        # One reading for both questions: a deadline that the clock reached in between would be
+        # neither overdue for the first nor to come for the second, and nobody would wake.
+        now = clock.now()
+        look_again = self._folding.pace.look_again_at(self._folding.lead, now)
         if look_again is not None and self._asking is None:
             wakes.append(look_again)
         if wakes:
             pause = max(min(wakes) - clock.elapsed(), 1)
             self._timers.append(clock.call_later(pause, self._wake.set))
-        floor, now = self._folding.index.floor(), clock.now()
+        floor = self._folding.index.floor()
         if now is not None and floor is not None and floor > now:
             self._timers.append(clock.call_at(floor, self._wake.set))
 

@@ -112,11 +112,14 @@ class Pace:
             first = self._first_ends
             self._first_ends = {name: min(end, ends[name]) for name, end in first.items()}
 
-    def look_again_at(self, lead: Lead[EventT] | None) -> int | None:
-        """Return the process time at which to look again though nothing happens; None: never."""
+    def look_again_at(self, lead: Lead[EventT] | None, now: int | None) -> int | None:
+        """Return the process time at which to look again though nothing happens; None: never.
+
+        Deadlines after ``now`` are left to whoever asks.
+        """
         if self.held:
             return self._safe.held_until
-        now, floor = self._clock.now(), self._index.floor()
+        floor = self._index.floor()
         overdue = now is not None and floor is not None and self._safe.safe < floor <= now
         starved = lead is not None and lead.wait is Wait.RECORDS
         return (
