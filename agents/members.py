@@ -201,7 +201,8 @@ class MemberFold:
         self._bad_share.bad()
         _count(self._stats.dead_letters, error.path if error.path in ("key", "partition") else "$")
         letter = dead_letter(self._out.dead_letters, record, error.path, error.reason)
-        arrived = min(record.timestamp, self._too_late - DAY)
+        late = self._too_late
+        arrived = record.timestamp if record.timestamp < late else late - DAY
         opt_out = salvage_opt_out(record.value, record.key, arrived)
         if opt_out is None:
             return Refused((letter,))

@@ -120,8 +120,13 @@ class Pace:
         if self.held:
             return self._safe.held_until
         floor = self._index.floor()
-        overdue = now is not None and floor is not None and self._safe.safe < floor <= now
         starved = lead is not None and lead.wait is Wait.RECORDS
+        overdue = False
+        if now is not None and floor is not None and self._safe.safe < floor <= now:
+            overdue = True
+            if not starved and not self._safe.asked_since(floor):
+                # The clock has reached it since ``wants_ends`` looked.
+                return self._clock.elapsed()
         return (
             self._answered_at + ASK_AGAIN_MS if overdue or starved or self._reads_first() else None
         )
