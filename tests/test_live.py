@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from worker_kit import World, world
 
 from agents.partitioner import murmur2_partition
 from app.stack import StackInfo
-from models.times import DAY, HOUR, MINUTE, SECOND, parse_instant, rfc3339
+from models.times import DAY, HOUR, MINUTE, SECOND, format_duration, parse_instant, rfc3339
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -30,7 +31,7 @@ when:
   absence:
     after: {event: view_item}
     of: {event: [purchase, add_to_cart, begin_checkout]}
-    within: 5s
+    within: WITHIN
 reentry: always
 expires_after: EXPIRES
 priority: 40
@@ -69,7 +70,7 @@ class Live:
     upstream: Upstream
     reader: Reader
     worker: subprocess.Popen[bytes]
-    url: str = ""
+    url: str
     viewed: dict[str, int] = field(default_factory=dict)
 
     def view(self, member: str, at: int | None = None, **fields: Any) -> None:
@@ -91,11 +92,12 @@ class Live:
         return [decision["verdict"] for decision in found]
 
 
-def write_rules(folder: Path, expires: str) -> Path:
+def write_rules(folder: Path, within: int, expires: str) -> Path:
     """A configuration folder: two rules of its own, everything else from the package."""
     rules = folder / "shop" / "rules"
     rules.mkdir(parents=True)
-    (rules / "browse_abandoned.yaml").write_text(BROWSE_ABANDONED.replace("EXPIRES", expires))
+    rule = BROWSE_ABANDONED.replace("WITHIN", format_duration(within)).replace("EXPIRES", expires)
+    (rules / "browse_abandoned.yaml").write_text(rule)
     (rules / "welcome.yaml").write_text(WELCOME)
     return rules.parent
 
@@ -106,7 +108,7 @@ def live(kafka_stack: StackInfo, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("live")
     with world(kafka_stack, "live", folder, partitions=PARTITIONS) as place:
         assert place.lifecycle("topics").returncode == 0
-        worker = place.start_worker("--config", str(write_rules(folder, "1m")))
+        worker = place.start_worker("--config", str(write_rules(folder, WITHIN, "1m")))
         reader = Reader(place, ("triggers", "decisions", "dead-letters"))
         live = Live(place, Upstream(place), reader, worker, ready(place, worker))
         look_at_items(live)
@@ -368,33 +370,50 @@ def test_bad_records_are_dead_letters(live: Live) -> None:
 # --- coming late, stopping and starting -----------------------------------------------------------
 
 
-def test_a_worker_that_starts_hours_late_reads_the_purchases_that_wait(
+def test_a_worker_that_starts_late_reads_the_purchases_that_wait(
     kafka_stack: StackInfo, tmp_path: Path
 ) -> None:
+    within = 10 * SECOND  # time enough to stop in
     with world(kafka_stack, "late", tmp_path, partitions=1) as place:
         assert place.lifecycle("topics").returncode == 0
-        upstream = Upstream(place)
-        ago = now_ms() - 2 * HOUR
+        config = str(write_rules(tmp_path, within, "1d"))
+        worker = place.start_worker("--config", config)
+        reader = Reader(place, ("triggers", "member-updates"))
+        live = Live(place, Upstream(place), reader, worker, ready(place, worker))
 
         def tell(kind: str, member: str, at: int) -> None:
-            upstream.tell(event(kind, member, at), timestamp=at)
+            live.upstream.tell(event(kind, member, at), timestamp=at)
 
-        for number in range(200):
-            tell("view_item", f"buyer{number}", ago + number)
-        tell("view_item", "idler", ago)
-        # The purchases lie behind much else in their own topic.
+        # These deadlines are armed when the worker stops ...
+        just_now = now_ms()
+        for member in ("rested", *(f"stopped{n}" for n in range(200))):
+            tell("view_item", member, just_now)
+        live.upstream.flush()
+        live.reader.until(lambda: len(reader.said("member-updates")) == 201, "every update")
+        worker.terminate()
+        assert worker.wait(20) == 0, place.logs()
+        assert reader.said("triggers") == []
+        # ... of these views it has never heard ...
+        ago = just_now - 2 * HOUR
+        for member in ("idle", *(f"missed{n}" for n in range(200))):
+            tell("view_item", member, ago)
+        # ... and the purchases lie behind much else in their own topic.
         for number in range(20_000):
             tell("purchase", "other", ago - DAY + number)
         for number in range(200):
-            tell("purchase", f"buyer{number}", ago + number + WITHIN - 1)
-        upstream.flush()
-        worker = place.start_worker("--config", str(write_rules(tmp_path, "1d")))
-        live = Live(place, upstream, Reader(place, ("triggers",)), worker)
-        live.reader.until(lambda: bool(live.triggers("idler")), "the idler's trigger")
+            tell("purchase", f"missed{number}", ago + within - 1)
+        for number in range(200):
+            tell("purchase", f"stopped{number}", just_now + within - 1)
+        live.upstream.flush()
+        time.sleep(max(just_now + within + SECOND - now_ms(), 0) / 1000)
+        place.start_worker("--config", config)
+        live.reader.until(
+            lambda: bool(live.triggers("idle") and live.triggers("rested")), "the idlers' triggers"
+        )
         live.reader.read(2.0)
-        assert {one["member_id"] for one in live.reader.said("triggers")} == {"idler"}
+        assert {one["member_id"] for one in reader.said("triggers")} == {"idle", "rested"}
         live.reader.close()
-        assert place.stop() == [0], place.logs()
+        assert place.stop() == [0, 0], place.logs()
 
 
 def test_a_stop_in_the_middle_of_events_loses_nothing_and_says_nothing_otherwise(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException
 
 from app.bench import place, report
@@ -110,7 +111,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except (BadLine, OSError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    except (BenchError, StackError, TopologyError, KafkaException) as error:
+    except (BenchError, StackError, TopologyError, KafkaException, KafkaError) as error:
         print(error, file=sys.stderr)
         return FAILED
     figures["machine"] = {**before, "load_after": report.machine()["load"]}
