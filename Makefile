@@ -59,7 +59,7 @@ imports: .venv/.complete ## the direction of imports
 	@$(BIN)/lint-imports
 
 bench: .venv/.complete ## benchmarks (ARGS="throughput" and others)
-	@$(BIN)/lifecycle bench $(ARGS)
+	@$(BIN)/lifecycle bench $(or $(ARGS),throughput)
 
 wheel-check: .venv/.complete ## build the wheel and use it from an empty environment
 	@sh tests/wheel_check.sh $(BIN)/python

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from typing import NoReturn
 
 from config.errors import ConfigErrors
 
@@ -25,9 +26,17 @@ BAD_INPUT = 2
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells say it
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong, and where more is to be read."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        self.exit(BAD_INPUT, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser with every command."""
-    result = argparse.ArgumentParser(
+    result = OneLineParser(
         prog="lifecycle",
         description="Real-time member lifecycle engine: events in, correct triggers out.",
     )

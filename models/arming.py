@@ -4,7 +4,9 @@ from models import absence
 from models.deciding import record
 from models.decoding import Received
 from models.events import CODE_OF
+from models.facts import CART_EMPTIED
 from models.marks import at_of, instant_of, mark, place_of
+from models.member import Member
 from models.outcome import Candidate, Context, Outcome
 from models.rulebook import FACT_CODE, RuleBook, Track
 from models.rules import Absence, Rule
@@ -46,7 +48,18 @@ def fold_absences(
             if len(keys) > 1:
                 for key, armed in absence.overflow(member, track, book):
                     _overflow(outcome, track, key, armed)
+    if CART_EMPTIED in member.seen:
+        _end_by_emptied_cart(member, book)
     return candidates
+
+
+def _end_by_emptied_cart(member: Member, book: RuleBook) -> None:
+    """End what was armed before the cart was emptied by an event that had come too early to."""
+    emptied = member.seen[CART_EMPTIED]
+    for track, _, disarms in book.sides.get("cart_emptied", ()):
+        keys = member.tracks.get(track.id)
+        if disarms and track.plain and keys and place_of(keys[absence.ANY_KEY][-1]) < emptied:
+            del member.tracks[track.id]
 
 
 def _overflow(outcome: Outcome, track: Track, key: str, armed: int) -> None:
@@ -55,7 +68,13 @@ def _overflow(outcome: Outcome, track: Track, key: str, armed: int) -> None:
         if at_of(armed) + within > now:
             occasion = occasion_of(rule, key, armed)
             dropped = Candidate(rule, now, occasion, key=key, armed=armed)
-            record(outcome, dropped, "overflow", "too many open keys", None)
+            record(
+                outcome,
+                dropped,
+                "overflow",
+                "more open keys than allowed, or than a row has room for",
+                None,
+            )
 
 
 def _belated(

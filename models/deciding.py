@@ -123,11 +123,20 @@ def _raise(
         )
     )
     if len(member.open) > KEPT_OPEN:
-        # What cannot be watched any longer is withdrawn: an opt-out would not reach it.
-        dropped = min(member.open, key=lambda trigger: trigger.expires)
-        member.open.remove(dropped)
-        cancel(outcome, dropped, due, "too many open triggers")
+        _withdraw_one(outcome, due)
     return identity
+
+
+def _withdraw_one(outcome: Outcome, due: int) -> None:
+    """Make room: what cannot be watched any longer is withdrawn, for an opt-out must reach it."""
+    member = outcome.member
+    # What has expired is only kept for what may arrive late, and is no longer anybody's.
+    alive = [trigger for trigger in member.open if trigger.expires > due]
+    if len(alive) > KEPT_OPEN:
+        dropped = min(alive, key=lambda trigger: trigger.expires)
+        alive.remove(dropped)
+        cancel(outcome, dropped, due, "too many open triggers")
+    member.open = alive
 
 
 def record(

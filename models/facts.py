@@ -44,8 +44,10 @@ from models.member import (
     Member,
     RecentItem,
 )
+from models.rulebook import FACT_CODE
 from models.times import DAY, MAX_INSTANT
 
+CART_EMPTIED = FACT_CODE["cart_emptied"]
 CELL = 28 * DAY
 CELLS = 13  # of 28 days: a year
 HALF_LIFE = 30 * DAY
@@ -93,14 +95,15 @@ def fold(member: Member, received: Received, lateness: int) -> tuple[str, ...]:
                 facts = (kind, "cart_emptied")
         case Purchased():
             _order(member, event, at)
-            # A line that is not in the cart matters to what may arrive late; who never filled a
-            # cart (store customers have long orders) is spared the bytes.
-            if member.counts.get(CODE_OF["add_to_cart"]):
-                at_once = _mark(received)
+            # A line that is not in the cart matters to what may arrive late. Who never filled a
+            # cart (store customers have long orders) is spared the bytes: the order ends whatever
+            # may have been in it.
+            at_once = _mark(received)
+            changes = [CartChange(at_once, "", 0.0)]
+            if event.items and member.counts.get(CODE_OF["add_to_cart"]):
                 changes = [CartChange(at_once, x.item_id, -x.quantity) for x in event.items]
-                changes = changes or [CartChange(at_once, "", 0.0)]
-                if _change_cart(member, changes, lateness):
-                    facts = (kind, "cart_emptied")
+            if _change_cart(member, changes, lateness):
+                facts = (kind, "cart_emptied")
         case Refunded():
             total = member.totals.get(name_hash(event.order_id), 0)
             member.refunded += total if event.total is None else cents(event.total)
@@ -230,10 +233,26 @@ def _change_cart(member: Member, changes: list[CartChange], lateness: int) -> bo
         earlier = [change for change in log if place_of(change.mark) <= where]
         then = _applied(member.cart, earlier[: -len(changes)])
         emptied = bool(then) and not _applied(then, changes)
+    if followed:
+        # An event that came late may have given a later one something to empty.
+        later = _last_emptied(member.cart, log)
+        if later > where:
+            member.seen[CART_EMPTIED] = max(member.seen.get(CART_EMPTIED, 0), later)
     settle_cart(member, (member.newest >> 3) - lateness)
     while len(member.cart) > KEPT_CART:
         del member.cart[next(iter(member.cart))]
     return emptied
+
+
+def _last_emptied(cart: dict[str, list[float | None]], changes: list[CartChange]) -> int:
+    """Return the place of the last change that emptied the cart, 0 if none did."""
+    cart, last = dict(cart), 0
+    for change in changes:
+        filled = bool(cart)
+        _apply(cart, change)
+        if filled and not cart:
+            last = place_of(change.mark)
+    return last
 
 
 def settle_cart(member: Member, keep_from: int) -> None:
