@@ -89,6 +89,8 @@ def command(*arguments: str | Path, **env: str) -> Iterator["subprocess.Popen[st
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        # A shell that starts the tests in the background makes them, and this, deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with process:
         try:

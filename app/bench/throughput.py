@@ -185,7 +185,11 @@ def _measure(engine: str, job: Job, here: Place) -> Measured:
             raise BenchError(f"{engine} was not done in time: {log.read_text()[-2000:]}") from None
     if done.returncode:
         raise BenchError(f"{engine} failed: {log.read_text()[-2000:]}")
-    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Measured)
+    # A stock Faust worker may still say something to standard output while it ends.
+    figures = [line for line in done.stdout.splitlines() if line.startswith(b"{")]
+    if not figures:
+        raise BenchError(f"{engine} gave no figures: {done.stdout[-2000:]!r}")
+    return msgspec.json.decode(figures[-1], type=Measured)
 
 
 def _fired(here: Place, topic: str) -> list[Fired]:

@@ -18,10 +18,10 @@ FIXTURES = REPOSITORY / "tests" / "data"
 
 def shared_file(inside: str) -> Path:
     """Return a real data file that is not part of the project; skip the test without it."""
-    given = os.environ.get("LIFECYCLE_SHARED_DATA")
+    given = os.environ.get("LIFECYCLE_TEST_DATA")
     path = (Path(given) if given else REPOSITORY.parent / "shared" / "data") / inside
     if not path.is_file():
-        pytest.skip(f"the real data file {inside} is not there (LIFECYCLE_SHARED_DATA)")
+        pytest.skip(f"the real data file {inside} is not there (LIFECYCLE_TEST_DATA)")
     return path
 
 
