@@ -138,6 +138,7 @@ class Worker:
         data_dir = (settings.data_dir or default_data_dir()) / "workers"
         data_dir.mkdir(parents=True, exist_ok=True)
         self.app: FastApp = create_fast_app(fast_lane_config(settings, data_dir), self._open_lane)
+        self.app.lanes.on_taken_over = self._metrics.recovered
         self.app.service(self._serving())
 
     def _open_lane(self, world: LaneWorld) -> MemberLane:

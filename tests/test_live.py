@@ -350,6 +350,7 @@ def test_the_worker_is_ready_and_its_metrics_count_what_happened(live: Live) -> 
     }
     assert counted["lifecycle_ready",] == 1
     assert counted["lifecycle_lanes",] == PARTITIONS
+    assert counted["lifecycle_recovery_seconds_count",] >= 1
     assert counted["lifecycle_dead_letters_total", "content"] == 3
     assert counted["lifecycle_opt_outs_salvaged_total",] == 2
     triggers = live.reader.said("triggers", type="trigger", rule="browse_abandoned")

@@ -72,6 +72,8 @@ class Lanes:
         self._recovered: dict[int, Recovered] = {}
         self._finished: set[int] = set()
         self._stopping = asyncio.Lock()
+        # Told how many seconds each take-over took; to be set by whoever measures.
+        self.on_taken_over: Callable[[float], None] = lambda _: None
 
     @property
     def running(self) -> Mapping[int, Lane]:
@@ -97,11 +99,10 @@ class Lanes:
             await _stop(lanes.values())
             raise
         self._lanes = lanes
+        seconds = monotonic() - began
+        self.on_taken_over(seconds)
         log.info(
-            "took over %d lanes: %d changelog records in %.1f s",
-            len(lanes),
-            sum(rows),
-            monotonic() - began,
+            "took over %d lanes: %d changelog records in %.1f s", len(lanes), sum(rows), seconds
         )
 
     async def _recover(self, number: int, lane: Lane, topics: Mapping[str, SourceTopic]) -> int:
