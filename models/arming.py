@@ -94,17 +94,17 @@ def _belated(
     followed = at_of(armed) < instant_of(member.newest)
     known_from = member.advanced_to - book.limits.allowed_lateness if followed else 0
     return [
-        Candidate(
-            rule,
-            due,
-            occasion_of(rule, key, armed),
-            key=key,
-            armed=armed,
-            silent=absence.is_silent(armed, due, member),
-        )
+        due_candidate(member, rule, key, armed, due)
         for due, rule in absence.belated(marks, index, track, member.advanced_to)
         if due >= known_from
     ]
+
+
+def due_candidate(member: Member, rule: Rule, key: str, armed: int, due: int) -> Candidate:
+    """Return the candidate of an absence whose deadline is reached."""
+    occasion = occasion_of(rule, key, armed)
+    silent = absence.is_silent(armed, due, member)
+    return Candidate(rule, due, occasion, key=key, armed=armed, silent=silent)
 
 
 def occasion_of(rule: Rule, key: str, armed: int) -> str:

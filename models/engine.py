@@ -5,7 +5,7 @@ in order of (due, rule); then it folds the event. No broker, no store, no clock,
 """
 
 from models import absence
-from models.arming import fold_absences, occasion_of
+from models.arming import due_candidate, fold_absences
 from models.deciding import decide
 from models.decoding import Received
 from models.events import Erased
@@ -148,14 +148,7 @@ def _advance(outcome: Outcome, to: int, context: Context) -> None:
         member.advanced_to = due
         silent = due <= member.backfilled_to
         candidates = [
-            Candidate(
-                rule,
-                due,
-                occasion_of(rule, key, armed),
-                key=key,
-                armed=armed,
-                silent=absence.is_silent(armed, due, member),
-            )
+            due_candidate(member, rule, key, armed, due)
             for rule, key, armed in absence.due_at(member, book, due)
         ]
         if stage_due == due:
