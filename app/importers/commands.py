@@ -14,9 +14,10 @@ from app.importers.csv_map import load_map
 from app.importers.report import InputError, Report
 from app.importers.shop_csv import read as read_csv
 from app.importers.sources import DATA_SETS, read_data_set
+from app.options import instant, positive
 from app.simulator import DEFAULT_END_MS, catalogue_events, simulate
 from config.errors import ConfigErrors
-from models.times import DAY, MAX_INSTANT, parse_instant, rfc3339
+from models.times import DAY, rfc3339
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -45,13 +46,13 @@ def add_parsers(subparsers: "Subparsers") -> None:
         help="make members and their events",
         description="Make members and their events: the same arguments give the same bytes.",
     )
-    making.add_argument("--members", metavar="N", type=_positive, required=True)
-    making.add_argument("--days", metavar="D", type=_positive, required=True)
+    making.add_argument("--members", metavar="N", type=positive, required=True)
+    making.add_argument("--days", metavar="D", type=positive, required=True)
     making.add_argument("--seed", metavar="S", type=int, required=True)
     making.add_argument(
         "--until",
         metavar="TIME",
-        type=_instant,
+        type=instant,
         default=DEFAULT_END_MS,
         help="where the last day ends: RFC 3339 or epoch milliseconds "
         f"(default: {rfc3339(DEFAULT_END_MS)})",
@@ -177,20 +178,3 @@ def _complainer(name: str) -> Callable[[int, str, str], None]:
 
 def _print_json(**values: Any) -> None:
     print(json.dumps(values))
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
-    return number
-
-
-def _instant(text: str) -> int:
-    try:
-        instant = parse_instant(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if instant > MAX_INSTANT:
-        raise argparse.ArgumentTypeError(f"{text} is after the year 9999")
-    return instant
