@@ -1,4 +1,4 @@
-"""What time it is: the wall clock, faster than life, followed from outside, or told by records.
+"""What time it is: the brokers' clock, faster than life, followed from outside, or told by records.
 
 Every clock's own timers run on the event loop's time; nothing else here or in a lane looks at a
 clock of the machine.
@@ -13,7 +13,11 @@ from pathlib import Path
 from agents.ports import Timer
 
 LONGEST_SLEEP_SECONDS = 60.0
-"""A sleep does not notice that the wall clock was stepped: nobody oversleeps by more."""
+"""A sleep does not notice that a clock was set: nobody oversleeps by more."""
+
+CLOCK_DRIFT = 1 / 5000
+"""How much two machines' clocks may drift apart, as a share of the time that passes: a quartz is
+good for 1 in 10,000, and a clock that is being corrected runs as much faster or slower."""
 
 FOLLOW_SECONDS = 0.01
 """How often a followed clock is looked at while somebody waits for it."""
@@ -33,19 +37,68 @@ class _LoopClock:
         return asyncio.get_running_loop().call_later(max(delay, 0) / 1000, call)
 
 
+def machine_clock() -> int:
+    """Return what the machine takes for UTC, in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def uptime() -> int:
+    """Return milliseconds since some fixed moment; setting the machine's clock changes nothing."""
+    # Linux alone has a clock that also counts while a machine is suspended.
+    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1_000_000
+
+
 class WallClock(_LoopClock):
-    """The machine's clock, UTC."""
+    """UTC as the brokers have it, carried on by the machine's uptime from one telling to the next.
+
+    The brokers say what time it is with everything they acknowledge in a topic of log append time,
+    as the changelog is. Members' deadlines thus neither fire early nor wait because one worker's
+    machine has a wrong clock or has its clock set; until something is told, and with a topic of
+    another kind, the machine's clock has to do.
+
+    What a broker told lies between question and answer: with each telling the bounds between which
+    its clock must be ahead of the uptime grow narrower (Cristian 1989, Marzullo 1984), and wider
+    with time, for no two clocks run alike. The lower bound is taken: a deadline may be late by a
+    round trip, but is never early.
+    """
+
+    def __init__(
+        self, machine: Callable[[], int] = machine_clock, uptime: Callable[[], int] = uptime
+    ) -> None:
+        self._machine = machine
+        self.uptime = uptime
+        self._told = False
+        self._at = 0
+        self._least = 0.0
+        self._most = 0.0
 
     def now(self) -> int:
         """Return epoch milliseconds."""
-        return time.time_ns() // 1_000_000
+        if not self._told:
+            return self._machine()
+        return self.uptime() + int(self._least)
+
+    def told(self, at: int, asked: int, answered: int) -> None:
+        """Learn that a broker's clock said ``at`` some time between two readings of ``uptime``."""
+        drift = (answered - self._at) * CLOCK_DRIFT
+        # Clocks are read in whole milliseconds.
+        least, most = at - answered - 1, at - asked + 1
+        self._least = max(self._least - drift, least)
+        self._most = min(self._most + drift, most)
+        if not self._told or self._least > self._most:
+            # A broker's clock was set, or another broker's is different.
+            self._least, self._most = least, most
+        self._told, self._at = True, answered
+
+    @property
+    def ahead(self) -> int:
+        """Return by how many milliseconds the machine's clock is ahead of what brokers told."""
+        return self._machine() - self.now()
 
     def call_at(self, at: int, call: Callable[[], object]) -> Timer:
         """Call once, when it is ``at``, or after a minute if that is sooner."""
-        # Rounded up: a wake-up a fraction early would find nothing due and have to sleep again.
-        seconds = at / 1000 - time.time() + 0.0005
         return asyncio.get_running_loop().call_later(
-            min(max(seconds, 0.0), LONGEST_SLEEP_SECONDS), call
+            min(max((at - self.now()) / 1000, 0.0), LONGEST_SLEEP_SECONDS), call
         )
 
 

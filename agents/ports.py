@@ -5,8 +5,8 @@ waits for or is told goes through the protocols below; nothing else in ``agents/
 ``agents/wal.py`` touches a broker, a store or a clock.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 
 class StopWorker(Exception):
@@ -15,6 +15,17 @@ class StopWorker(Exception):
 
 class Fenced(StopWorker):
     """Another worker has taken the lane over; nothing that is not yet sent may be sent."""
+
+
+class Revoked(Exception):
+    """The partitions are not this worker's any more; the next assignment starts over."""
+
+
+class Place(NamedTuple):
+    """One partition of a topic (Faust's ``TP`` is equal to it)."""
+
+    topic: str
+    partition: int
 
 
 class SourceRecord(Protocol):
@@ -107,6 +118,48 @@ class OutputPort(Protocol):
 
     async def send(self, outputs: Sequence[Output]) -> None:
         """Send all, in order per key, and return once every one is acknowledged; raise if not."""
+
+
+class Start(NamedTuple):
+    """Where a partition can be read from and where the group is in it."""
+
+    beginning: int
+    end: int
+    committed: int | None
+
+    @property
+    def offset(self) -> int:
+        """Return the offset to read from."""
+        return self.beginning if self.committed is None else self.committed
+
+
+class Fetched(NamedTuple):
+    """What one poll brought, with where each partition was left, taken in the same instant."""
+
+    records: Mapping[Place, list[Any]]
+    positions: Mapping[Place, int]
+
+
+class GroupPort(Protocol):
+    """This worker's membership of the group that shares the member topics out."""
+
+    async def starts(self, places: Collection[Place]) -> Mapping[Place, Start]:
+        """Return where each of the assigned partitions starts.
+
+        Waits as long as no broker answers; raises ``Revoked``, and what no waiting cures.
+        """
+
+    async def seek(self, offsets: Mapping[Place, int]) -> None:
+        """Continue at ``offsets``; raises ``Revoked`` for what is not assigned."""
+
+    async def fetch(self, places: Collection[Place], seconds: float) -> Fetched | None:
+        """Return what there is in these partitions, waiting so long for the first record.
+
+        None: nothing was asked. Raises what no waiting cures.
+        """
+
+    async def commit(self, offsets: Mapping[Place, int]) -> bool:
+        """Commit; False when it was refused (a rebalance is under way) or may be tried again."""
 
 
 class SourcePort(Protocol):

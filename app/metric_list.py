@@ -69,6 +69,12 @@ LANES_STUCK = Declared(
     "Lanes that have waited for more than ten seconds for records that the broker holds.",
     "Look for leaderless or unreadable partitions; restart the worker if the brokers are well.",
 )
+CLOCK_AHEAD = Declared(
+    "lifecycle_clock_ahead_seconds",
+    Kind.GAUGE,
+    "By how much this machine's clock is ahead of the brokers', as far as they have told.",
+    "Nothing breaks: deadlines go by the brokers' clock. Set the machine's clock (NTP).",
+)
 RECORDS = Declared(
     "lifecycle_records_read_total",
     Kind.COUNTER,

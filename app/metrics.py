@@ -21,6 +21,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from agents.clocks import WallClock
 from agents.members import MemberStats
 from agents.serving import ProjectionStats
 from agents.stats import LaneStats
@@ -84,6 +85,8 @@ class Sources:
     """Rows in the tables."""
     now: Callable[[], int | None]
     """Members' time, epoch milliseconds; None in stream time."""
+    wall: WallClock
+    """The brokers' time, which stamps what is sent."""
     ready: Callable[[], bool]
     version: str
 
@@ -157,6 +160,7 @@ class Metrics(Collector):
             declared.BUILD.name: {(sources.version, platform.python_version()): 1},
             declared.STARTED.name: _one(self._started),
             declared.ROWS.name: _one(sources.rows()),
+            declared.CLOCK_AHEAD.name: _one(sources.wall.ahead / 1000),
         }
 
     def _members(self) -> dict[str, _Values]:
@@ -220,8 +224,8 @@ class Metrics(Collector):
     def _projection(self) -> dict[str, _Values]:
         stats = self._sources.projection
         since = stats.waiting_since
-        # Records are stamped by the machine's clock, however fast members' time runs.
-        lag = 0.0 if since is None else max(time.time() - since / 1000, 0.0)
+        # Records are stamped by the brokers' clock, however fast members' time runs.
+        lag = 0.0 if since is None else max((self._sources.wall.now() - since) / 1000, 0.0)
         return {
             declared.PROJECTION_UP.name: _one(stats.connected),
             declared.PROJECTION_BEHIND.name: _one(stats.behind),

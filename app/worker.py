@@ -12,9 +12,9 @@ from mode import Service
 
 from agents.clocks import FollowClock, ScaledClock, StreamClock, WallClock
 from agents.fastlane.app import FastApp, create_fast_app
-from agents.fastlane.lanes import LaneWorld
 from agents.fastlane.settings import FastLaneConfig
 from agents.lane import Lane, LaneLimits
+from agents.lanes import LaneWorld
 from agents.members import BadShare, MemberEvent, MemberFold, MemberStats
 from agents.partitioner import partition_function
 from agents.ports import Clock
@@ -97,6 +97,7 @@ class Worker:
         self._settings = settings
         self._clock = clock
         stats = MemberStats()
+        wall = clock if isinstance(clock, WallClock) else WallClock()
         self._partition_of = partition_function(settings.partitioner)
         self._store = RedisStore.connect(
             settings.redis, key_prefix(settings.app_id), settings.redis_timeout_ms
@@ -119,6 +120,7 @@ class Worker:
                 working=lambda: self.app.lanes.running,
                 rows=lambda: len(self.app.table.data),
                 now=clock.now,
+                wall=wall,
                 ready=lambda: self._health().ready,
                 version=version("member-lifecycle"),
             )
@@ -137,7 +139,11 @@ class Worker:
         )
         data_dir = (settings.data_dir or default_data_dir()) / "workers"
         data_dir.mkdir(parents=True, exist_ok=True)
-        self.app: FastApp = create_fast_app(fast_lane_config(settings, data_dir), self._open_lane)
+        self.app: FastApp = create_fast_app(
+            fast_lane_config(settings, data_dir),
+            self._open_lane,
+            wall,
+        )
         self.app.lanes.on_taken_over = self._metrics.recovered
         self.app.service(self._serving())
 

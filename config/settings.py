@@ -222,6 +222,8 @@ class Settings:
             "min.cleanable.dirty.ratio": str(self.changelog_min_cleanable_dirty_ratio),
             "min.compaction.lag.ms": str(self.changelog_min_compaction_lag_ms),
             "max.message.bytes": str(self.changelog_max_message_bytes),
+            # The brokers tell the workers what time it is.
+            "message.timestamp.type": "LogAppendTime",
         }
 
 

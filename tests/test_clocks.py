@@ -1,6 +1,7 @@
 """The clocks that a lane may live by."""
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,60 @@ def test_the_wall_clock_calls_no_earlier_than_asked() -> None:
         assert clock.now() >= at
 
     asyncio.run(main())
+
+
+class Machine:
+    """A machine that has been up for a while, with a clock that somebody sets."""
+
+    def __init__(self) -> None:
+        self.up = 5_000_000
+        self.set = 1_000_000_000
+        self.clock = WallClock(lambda: self.set + self.up, lambda: self.up)
+
+
+def test_until_brokers_tell_the_time_the_machine_does() -> None:
+    machine = Machine()
+    assert machine.clock.now() == 1_005_000_000
+    machine.set += 3_600_000
+    assert machine.clock.now() == 1_008_600_000
+    assert machine.clock.ahead == 0
+
+
+def test_setting_the_machines_clock_does_not_move_what_brokers_told() -> None:
+    machine = Machine()
+    machine.clock.told(1_005_000_000, machine.up - 4, machine.up)
+    told = machine.clock.now()
+    assert 1_004_999_990 <= told <= 1_005_000_000
+    machine.up += 1000
+    machine.set += 3_600_000
+    assert machine.clock.now() == told + 1000
+    assert 3_600_000 <= machine.clock.ahead <= 3_600_010
+
+
+def test_the_brokers_time_is_never_taken_to_be_later_than_it_can_be() -> None:
+    machine = Machine()
+    rng = random.Random(3)
+    for _ in range(500):
+        asked = machine.up
+        there = rng.randrange(200)
+        back = rng.randrange(200)
+        at = machine.set + asked + there
+        machine.up += there + back
+        machine.clock.told(at, asked, machine.up)
+        true = machine.set + machine.up
+        assert machine.clock.now() <= true
+        machine.up += rng.randrange(10_000)
+    # And with many answers it is known better than by the quickest alone.
+    assert true - machine.clock.now() < 15
+
+
+@pytest.mark.parametrize("step", [-3_600_000, 3_600_000])
+def test_a_broker_whose_clock_was_set_is_believed(step: int) -> None:
+    machine = Machine()
+    machine.clock.told(1_005_000_000, machine.up - 4, machine.up)
+    machine.up += 1000
+    machine.clock.told(1_005_001_000 + step, machine.up - 4, machine.up)
+    assert abs(machine.clock.now() - (1_005_001_000 + step)) < 10
 
 
 def test_a_scaled_clock_starts_where_told_and_runs_ahead() -> None:

@@ -11,6 +11,7 @@ from aiokafka.structs import RecordMetadata
 from confluent_kafka import Producer
 from fastlane_kit import Bench
 
+from agents.clocks import WallClock, machine_clock
 from agents.fastlane.changelog import KafkaChangelog
 from agents.fastlane.connections import Connections
 from agents.fastlane.settings import FastLaneConfig
@@ -26,7 +27,12 @@ def bench(kafka_stack: StackInfo, tmp_path: Path) -> Bench:
     bench = Bench(kafka_stack.broker, tmp_path)
     bench.create()
     bench.create(
-        bench.changelog, **{"cleanup.policy": "compact", "max.message.bytes": str(17 << 20)}
+        bench.changelog,
+        **{
+            "cleanup.policy": "compact",
+            "max.message.bytes": str(17 << 20),
+            "message.timestamp.type": "LogAppendTime",
+        },
     )
     return bench
 
@@ -41,7 +47,8 @@ async def connections(bench: Bench) -> AsyncIterator[Connections]:
             partitions=bench.partitions,
             changelog=bench.changelog,
             data_dir=bench.folder,
-        )
+        ),
+        WallClock(machine=lambda: 0),
     )
     await connections.start()
     yield connections
@@ -109,7 +116,7 @@ async def test_an_acknowledgement_without_an_offset_is_an_unknown_one(bench: Ben
             tp = TopicPartition("t", 0)
             return [RecordMetadata("t", 0, tp, -1, -1, 0, 0)]
 
-    log = KafkaChangelog("t", Duplicated(), None, [])  # type: ignore[arg-type]
+    log = KafkaChangelog("t", Duplicated(), None, [], WallClock())  # type: ignore[arg-type]
     assert await log.append(0, [Row(b"a", b"1")]) is None
 
 
@@ -169,3 +176,30 @@ def transact(bench: Bench, topic: str, partition: int, *, commit: bool) -> None:
     producer.produce(topic, key=b"t", value=b"1", partition=partition)
     producer.flush()
     (producer.commit_transaction if commit else producer.abort_transaction)()
+
+
+async def test_each_acknowledgement_tells_what_time_it_is_at_the_broker(bench: Bench) -> None:
+    clock = WallClock(machine=lambda: 0)
+    connections = Connections(
+        FastLaneConfig(
+            broker=bench.broker,
+            group=bench.group,
+            topics=tuple(bench.topics),
+            partitions=bench.partitions,
+            changelog=bench.changelog,
+            data_dir=bench.folder,
+        ),
+        clock,
+    )
+    await connections.start()
+    try:
+        assert clock.now() == 0
+        before = machine_clock()
+        await connections.changelog.append(0, [Row(b"a", b"1")])
+        # The broker's clock is this machine's.
+        assert before - 5_000 < clock.now() <= machine_clock()
+        await connections.outputs.send([Output(bench.outputs, b"m1", b"stamped")])
+    finally:
+        await connections.stop()
+    [record] = bench.read(bench.outputs)
+    assert before - 5_000 < record.timestamp()[1] <= machine_clock()

@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 from fastlane_kit import ROOT
 from fastlane_toy import toy_app
-from faust.types import TP
 
 from agents.fastlane.app import FastApp
-from agents.fastlane.consumer import Start
 from agents.fastlane.micro_batches import MicroBatches
-from agents.fastlane.offsets import OffsetBook
 from agents.fastlane.quiet import OncePerInterval
+from agents.offsets import OffsetBook
 from agents.partitioner import murmur2_partition
+from agents.ports import Place, Start
 
-BROWSE, CART = TP("browse", 0), TP("cart", 0)
+BROWSE, CART = Place("browse", 0), Place("cart", 0)
 
 
 def test_only_what_is_done_and_not_yet_committed_is_due() -> None:

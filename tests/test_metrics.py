@@ -10,6 +10,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from agents.clocks import WallClock
 from agents.members import MemberStats
 from agents.serving import ProjectionStats
 from agents.stats import LaneStats
@@ -37,6 +38,7 @@ class World:
                 working=lambda: self.working,
                 rows=lambda: 12,
                 now=lambda: self.now,
+                wall=WallClock(),
                 ready=lambda: self.ready,
                 version="1.2.3",
             )

@@ -6,16 +6,18 @@ from typing import Any
 
 import faust
 
+from agents.clocks import WallClock
 from agents.fastlane.connections import Connections
 from agents.fastlane.consumer import FastTransport
 from agents.fastlane.failstop import fail_stop
-from agents.fastlane.lanes import Lane, Lanes, LaneWorld, OpenLane
 from agents.fastlane.micro_batches import MicroBatches
 from agents.fastlane.recovery import LaneTableManager
 from agents.fastlane.settings import SERVICE_LOG, FastLaneConfig
 from agents.fastlane.source import KafkaSource
 from agents.fastlane.table import LaneTable
+from agents.lanes import Lane, Lanes, LaneWorld, OpenLane
 from agents.partitioner import partition_function
+from agents.ports import Place
 
 
 class FastApp(faust.App):  # type: ignore[misc]
@@ -27,7 +29,7 @@ class FastApp(faust.App):  # type: ignore[misc]
 
     logger = SERVICE_LOG
 
-    def __init__(self, config: FastLaneConfig, open_lane: OpenLane) -> None:
+    def __init__(self, config: FastLaneConfig, open_lane: OpenLane, clock: WallClock) -> None:
         self.lane_config = config
         self._open_lane = open_lane
         super().__init__(
@@ -59,7 +61,7 @@ class FastApp(faust.App):  # type: ignore[misc]
             broker_credentials=config.credentials,
             worker_redirect_stdouts=False,
         )
-        self.connections = Connections(config)
+        self.connections = Connections(config, clock)
         self.table = self.Table(
             config.table,
             partitions=config.partitions,
@@ -68,7 +70,13 @@ class FastApp(faust.App):  # type: ignore[misc]
             extra_topic_configs=config.changelog_settings,
         )
         instance = f"{gethostname()}-{os.getpid()}"
-        self.lanes = Lanes(self.table, self.connections, self._new_lane, instance)
+        self.lanes = Lanes(
+            self.table,
+            self.connections.changelog,
+            self.connections.source_topics,
+            self._new_lane,
+            instance,
+        )
 
     def _new_lane(self, number: int) -> Lane:
         config, connections = self.lane_config, self.connections
@@ -77,7 +85,7 @@ class FastApp(faust.App):  # type: ignore[misc]
                 number=number,
                 rows=self.table.rows(number),
                 changelog=connections.changelog,
-                source=KafkaSource(self.consumer, connections.ends, config.topics),
+                source=KafkaSource(self.consumer.reading, connections.ends, config.topics),
                 outputs=connections.outputs,
                 on_failure=fail_stop,
             )
@@ -93,9 +101,14 @@ class FastApp(faust.App):  # type: ignore[misc]
         super()._crash(reason)
 
 
-def create_fast_app(config: FastLaneConfig, open_lane: OpenLane) -> FastApp:
-    """Return an app with the agent that feeds the lanes; nothing is connected yet."""
-    app = FastApp(config, open_lane)
+def create_fast_app(
+    config: FastLaneConfig, open_lane: OpenLane, clock: WallClock | None = None
+) -> FastApp:
+    """Return an app with the agent that feeds the lanes; nothing is connected yet.
+
+    ``clock`` is told the brokers' time, and stamps what is sent.
+    """
+    app = FastApp(config, open_lane, clock or WallClock())
     source = app.topic(
         *config.topics,
         key_type=bytes,
@@ -110,8 +123,8 @@ def create_fast_app(config: FastLaneConfig, open_lane: OpenLane) -> FastApp:
         try:
             async for event in stream.noack().events():
                 chunk = event.message
-                if app.consumer.is_current(chunk.key):
-                    app.lanes.feed(chunk.partition, chunk.topic, chunk.value)
+                place = Place(chunk.topic, chunk.partition)
+                app.tables.recovery.handover.feed(chunk.key, place, chunk.value)
                 event.ack()
         except Exception as error:
             fail_stop(error)

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from agents.clocks import WallClock
 from agents.fastlane.ends import EndOffsets
 from agents.fastlane.producer import BatchProducer
 from agents.ports import LoggedRow, Row
@@ -22,12 +23,18 @@ READ_BYTES = 4 * 1024 * 1024
 CHUNK_ROWS = 10_000
 """Rows per chunk: 25 ms of one core, so that heartbeats and other lanes get their turn."""
 
+LOG_APPEND_TIME = 1
+"""The broker stamped the records itself."""
+
 STALL_SECONDS = 30.0
 """A read that makes no progress this long has met something other than a slow broker."""
 
 
 class KafkaChangelog:
-    """The ``ChangelogPort`` of a compacted topic; partition number = lane number."""
+    """The ``ChangelogPort`` of a compacted topic; partition number = lane number.
+
+    Each acknowledgement tells ``clock`` what time it is at the broker.
+    """
 
     def __init__(
         self,
@@ -35,8 +42,10 @@ class KafkaChangelog:
         producer: BatchProducer,
         ends: EndOffsets,
         brokers: list[str],
+        clock: WallClock,
         security: Mapping[str, Any] | None = None,
     ) -> None:
+        self._clock = clock
         self._security = security or {}
         self._topic = topic
         self._producer = producer
@@ -54,11 +63,15 @@ class KafkaChangelog:
         into one batch, and ``KafkaError`` when they were refused or their fate is unknown.
         """
         batch = self._producer.new_batch()
+        now = self._clock.now()
         for key, value in rows:
-            if batch.append(timestamp=None, key=key, value=value) is None:
+            if batch.append(timestamp=now, key=key, value=value) is None:
                 raise ValueError(f"a group of {len(rows)} rows is larger than a record batch")
         self._written_to.pop(lane, None)
+        asked = self._clock.uptime()
         [written] = await self._producer.send([(self._topic, lane, batch)])
+        if written is not None and written.timestamp_type == LOG_APPEND_TIME:
+            self._clock.told(written.timestamp, asked, self._clock.uptime())
         if written is None or written.offset < 0:
             return None
         first: int = written.offset

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from aiokafka import TopicPartition
 
+from agents.clocks import WallClock
 from agents.fastlane.changelog import KafkaChangelog
 from agents.fastlane.ends import EndOffsets
 from agents.fastlane.outputs import OUTPUT_BATCH_BYTES, KafkaOutputs
@@ -25,14 +26,16 @@ class Connections:
     and outputs of one lane need not wait for the changelog of another.
     """
 
-    def __init__(self, config: FastLaneConfig) -> None:
+    def __init__(self, config: FastLaneConfig, clock: WallClock) -> None:
         self._config = config
         brokers, group, security = config.brokers, config.group, config.security
         self._rows = BatchProducer(brokers, f"{group}-changelog", CHANGELOG_BATCH_BYTES, security)
         self._sends = BatchProducer(brokers, f"{group}-outputs", OUTPUT_BATCH_BYTES, security)
         self.ends = EndOffsets(brokers, f"{group}-ends", security)
-        self.changelog = KafkaChangelog(config.changelog, self._rows, self.ends, brokers, security)
-        self.outputs = KafkaOutputs(self._sends, partition_function(config.partitioner))
+        self.changelog = KafkaChangelog(
+            config.changelog, self._rows, self.ends, brokers, clock, security
+        )
+        self.outputs = KafkaOutputs(self._sends, partition_function(config.partitioner), clock.now)
 
     async def start(self) -> None:
         """Connect.

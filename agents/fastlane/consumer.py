@@ -1,22 +1,20 @@
 """Faust's consumer with its own rules for where reading starts, what waits, and what is committed.
 
 Four properties of Faust's consumer lose or repeat records when a lane folds them; each is
-replaced here, in subclasses that ``App._new_transport`` chooses:
+replaced here, in subclasses that ``App._new_transport`` chooses, by ``agents.reading.Reading``:
 
-* After an assignment Faust hands over whatever was prefetched and *then* seeks. Folding a later
-  chunk first makes a lane skip the earlier one. Here nothing is fetched before the start of every
-  partition is known and sought, and no chunk fetched before a seek is handed over after it.
+* After an assignment Faust hands over whatever was prefetched and *then* seeks.
 * A group without a committed offset is not sought at all, so what was prefetched and dropped is
   gone. Here it starts at the beginning.
 * Offsets are committed from acknowledgements across guessed gaps. Here only what a lane has
-  declared done is committed (``offsets.OffsetBook``).
+  declared done is committed.
 * A position out of range silently starts over at the earliest record. Here it ends the process.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerStoppedError, TopicPartition
 from aiokafka.errors import (
@@ -30,18 +28,17 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage, Message
 
+from agents.fastlane.ends import is_curable
 from agents.fastlane.failstop import fail_stop
-from agents.fastlane.offsets import OffsetBook
 from agents.fastlane.settings import SERVICE_LOG, FastLaneConfig
+from agents.ports import Fetched, Place, Revoked, Start
+from agents.reading import Reading
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
 """How long a poll waits when nothing arrives: a seek, and with it the end of a recovery, waits for
 the poll under way. Four polls a second are what an idle worker costs here."""
-
-HELD_POLL_SECONDS = 0.02
-"""The same while lanes hold partitions back: the poll cannot notice that one was released."""
 
 FETCH_BYTES = 1024 * 1024
 """Per partition and fetch. A broker sends a larger first record whole all the same."""
@@ -51,24 +48,7 @@ MAX_POLL_INTERVAL_MS = 3_600_000
 """An hour of recovery reads half a billion rows; who takes longer leaves the group."""
 
 
-class Fetched(NamedTuple):
-    """What one poll brought, with where each partition was left, taken in the same instant."""
-
-    records: Mapping[TP, list[Any]]
-    positions: Mapping[TP, int]
-
-
-class Start(NamedTuple):
-    """Where a partition can be read from and where the group is in it."""
-
-    beginning: int
-    end: int
-    committed: int | None
-
-    @property
-    def offset(self) -> int:
-        """Return the offset to read from."""
-        return self.beginning if self.committed is None else self.committed
+RETRY_SECONDS = 0.5
 
 
 class FastConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -115,39 +95,40 @@ class FastConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             for tp in assignment.tps:
                 state = assignment.state_value(tp)
                 if state.has_valid_position:
-                    positions[TP(tp.topic, tp.partition)] = state.position
-        return Fetched({TP(tp.topic, tp.partition): r for tp, r in records.items()}, positions)
+                    positions[Place(tp.topic, tp.partition)] = state.position
+        return Fetched({Place(tp.topic, tp.partition): r for tp, r in records.items()}, positions)
 
-    async def starts(self, tps: Iterable[TP]) -> dict[TP, Start]:
+    async def starts(self, places: Collection[Place]) -> dict[Place, Start]:
         """Return where each of the assigned partitions starts; raises ``KafkaError``."""
-        return await self.call_thread(self._starts, list(tps))  # type: ignore[no-any-return]
+        return await self.call_thread(self._starts, list(places))  # type: ignore[no-any-return]
 
-    async def _starts(self, tps: list[TP]) -> dict[TP, Start]:
+    async def _starts(self, places: list[Place]) -> dict[Place, Start]:
+        tps = [TopicPartition(*place) for place in places]
         consumer = self._ensure_consumer()
         beginnings, ends, *committed = await asyncio.gather(
             consumer.beginning_offsets(tps),
             consumer.end_offsets(tps),
-            *(consumer.committed(TopicPartition(*tp)) for tp in tps),
+            *(consumer.committed(tp) for tp in tps),
         )
         return {
-            tp: Start(beginnings[tp], ends[tp], offset)
-            for tp, offset in zip(tps, committed, strict=True)
+            place: Start(beginnings[tp], ends[tp], offset)
+            for place, tp, offset in zip(places, tps, committed, strict=True)
         }
 
-    async def seek_all(self, offsets: Mapping[TP, int]) -> None:
+    async def seek_all(self, offsets: Mapping[Place, int]) -> None:
         """Continue at ``offsets``; raises ``IllegalStateError`` for what is not assigned."""
         await self.call_thread(self._seek_all, offsets)
 
-    async def _seek_all(self, offsets: Mapping[TP, int]) -> None:
+    async def _seek_all(self, offsets: Mapping[Place, int]) -> None:
         consumer = self._ensure_consumer()
-        for tp, offset in offsets.items():
-            consumer.seek(TopicPartition(*tp), offset)
+        for place, offset in offsets.items():
+            consumer.seek(TopicPartition(*place), offset)
 
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+    async def _commit(self, offsets: Mapping[Place, int]) -> bool:
         consumer = self._ensure_consumer()
         try:
             await consumer.commit(
-                {TopicPartition(*tp): OffsetAndMetadata(o, "") for tp, o in offsets.items()}
+                {TopicPartition(*at): OffsetAndMetadata(o, "") for at, o in offsets.items()}
             )
         except (CommitFailedError, IllegalStateError):
             # A rebalance is under way or over: the next owner reads the records again and skips.
@@ -158,6 +139,44 @@ class FastConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return True
 
 
+class KafkaGroup:
+    """The ``GroupPort`` of a consumer's thread."""
+
+    def __init__(self, thread: Callable[[], FastConsumerThread]) -> None:
+        self._thread = thread
+
+    async def starts(self, places: Collection[Place]) -> Mapping[Place, Start]:
+        """Return where each of the assigned partitions starts."""
+        while True:
+            try:
+                return await self._thread().starts(places)
+            except IllegalStateError:
+                raise Revoked from None
+            except KafkaError as error:
+                if not is_curable(error):
+                    raise
+                log.warning("cannot start reading yet, trying again: %r", error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def seek(self, offsets: Mapping[Place, int]) -> None:
+        """Continue at ``offsets``."""
+        try:
+            await self._thread().seek_all(offsets)
+        except IllegalStateError:
+            raise Revoked from None
+
+    async def fetch(self, places: Collection[Place], seconds: float) -> Fetched | None:
+        """Return what there is in these partitions."""
+        # aiokafka reads an empty set of partitions as "all of them": there is always one here.
+        fetched = await self._thread().getmany(set(places), seconds)
+        # Anything else: flow was stopped while the request waited in the thread's queue.
+        return fetched if isinstance(fetched, Fetched) else None
+
+    async def commit(self, offsets: Mapping[Place, int]) -> bool:
+        """Commit."""
+        return await self._thread().commit(offsets)  # type: ignore[no-any-return]
+
+
 class FastConsumer(Consumer):  # type: ignore[misc]
     """The consumer as the app's own thread sees it."""
 
@@ -165,107 +184,18 @@ class FastConsumer(Consumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.offsets = OffsetBook()
-        self._held: set[TP] = set()
-        self._fetching = asyncio.Lock()
-        self._committing = asyncio.Lock()
-        self.reading = asyncio.Event()
-        # Counts seeks and revocations: a chunk fetched under another count is stale.
-        self._era = 0
+        self.reading = Reading(KafkaGroup(lambda: self._thread))
         self._fetched_era = 0
-        self._positions: dict[TP, int] = {}
-        self._next_record: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> FastConsumerThread:
         return FastConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    # -- where reading starts
-
-    async def start_reading(self, tps: Iterable[TP]) -> None:
-        """Seek the partitions of the lanes just recovered to where their group is, and begin.
-
-        Returns with reading allowed; raises ``IllegalStateError`` when they were revoked
-        meanwhile. An offset that the broker does not hold any more ends the process.
-        """
-        self.stop_reading()
-        era = self._era
-        async with self._fetching:
-            starts = await self._thread.starts(tps)
-            for tp, start in starts.items():
-                self._check(tp, start)
-            offsets = {tp: start.offset for tp, start in starts.items()}
-            await self._thread.seek_all(offsets)
-            if era != self._era:
-                return
-            self._positions = offsets
-            self._held.clear()
-            self.offsets.start({tp: start.committed or 0 for tp, start in starts.items()})
-            self.reading.set()
-
-    def stop_reading(self) -> None:
-        """Hand over nothing more, not even what has been fetched, until reading starts again."""
-        self._era += 1
-        self.reading.clear()
-        self._positions = {}
-        self._next_record = {}
-
-    def _check(self, tp: TP, start: Start) -> None:
-        if start.beginning <= start.offset <= start.end:
-            return
-        what = "was deleted" if start.offset < start.beginning else "is missing"
-        fail_stop(
-            f"{tp.topic}[{tp.partition}] holds offsets {start.beginning} to {start.end}, but this "
-            f"group goes on at {start.offset}: what it has not read {what}. If the topic was made "
-            "again, start with a new group and changelog; if its retention deleted records, "
-            "accept the loss by setting the group's offset to the beginning"
-        )
-
     async def perform_seek(self) -> None:
-        """Do nothing: Faust would seek below a running lane; see ``start_reading``."""
-
-    # -- what is handed over
-
-    def hold(self, tp: TP) -> None:
-        """Hand over no more of a partition; the chunk under way may still arrive."""
-        self._held.add(tp)
-
-    def release(self, tp: TP) -> None:
-        """Hand it over again."""
-        self._held.discard(tp)
-
-    def is_current(self, era: int) -> bool:
-        """Return whether a chunk of that era may still be handed to a lane."""
-        return self.reading.is_set() and era == self._era
-
-    def read_to(self, tp: TP, end: int) -> int:
-        """Return the offset that a lane reaches once it has been handed all records below ``end``.
-
-        To be asked while ``reading`` is set: before, nothing says what is left to read. It is
-        ``end`` itself, except when the last offsets below it hold no records (the markers of
-        transactions, or what compaction removed): then the offset after the last record fetched,
-        or 0 if none was fetched since reading started.
-        """
-        if self._positions.get(tp, -1) < end:
-            return end
-        return min(end, self._next_record.get(tp, 0))
+        """Do nothing: Faust would seek below a running lane; see ``Reading.begin``."""
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109
-        async with self._fetching:
-            wanted = (active_partitions or set()) - self._held
-            # aiokafka reads an empty set of partitions as "all of them".
-            if not self.reading.is_set() or not wanted:
-                await asyncio.sleep(HELD_POLL_SECONDS)
-                return {}
-            self._fetched_era = self._era
-            wait = HELD_POLL_SECONDS if self._held else timeout
-            fetched: Fetched | dict[TP, Any] = await self._thread.getmany(wanted, wait)
-        if not isinstance(fetched, Fetched):
-            # Flow was stopped while the request waited in the thread's queue.
-            return {}
-        if self.is_current(self._fetched_era):
-            self._positions.update(fetched.positions)
-            self._next_record.update((tp, r[-1].offset + 1) for tp, r in fetched.records.items())
-        return fetched.records
+        self._fetched_era, records = await self.reading.poll(active_partitions or set(), timeout)
+        return records
 
     def _to_message(self, tp: TP, record: Any) -> Message:
         """Make one Faust message of a chunk: ``value`` is the list, ``key`` its era."""
@@ -306,7 +236,7 @@ class FastConsumer(Consumer):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish and commit what lanes have under way, then give up the partitions."""
-        self.stop_reading()
+        self.reading.stop()
         await super().on_partitions_revoked(revoked)
 
     # -- what is committed
@@ -319,22 +249,11 @@ class FastConsumer(Consumer):  # type: ignore[misc]
 
     async def wait_empty(self) -> None:
         """Let the lanes finish what is under way, in bounded time, and commit it."""
-        self.stop_reading()
-        await self.app.tables.recovery.give_up()
-        await self.app.lanes.stop()
-        try:
-            await asyncio.wait_for(self.commit(), self.app.lane_config.last_commit_timeout)
-        except TimeoutError:
-            log.warning("offsets were not committed in time: their records will be read again")
+        await self.app.tables.recovery.handover.finish()
 
     async def commit(self, *_: Any, **__: Any) -> bool:
         """Commit what the lanes have declared done; return whether anything was."""
-        async with self._committing:
-            due = self.offsets.due()
-            if not due or not await self._thread.commit(due):
-                return False
-            self.offsets.committed(due)
-            return True
+        return await self.reading.commit()
 
     async def verify_all_partitions_active(self) -> None:
         """Do nothing: Faust takes partitions that are held on purpose for stuck ones."""

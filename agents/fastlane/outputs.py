@@ -1,7 +1,6 @@
 """What lanes send out: many small records over several topics, as few record batches."""
 
-from collections.abc import Sequence
-from time import time
+from collections.abc import Callable, Sequence
 
 from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -14,9 +13,12 @@ OUTPUT_BATCH_BYTES = 900_000
 
 
 class KafkaOutputs:
-    """The ``OutputPort`` of a Kafka cluster; records are placed by key."""
+    """The ``OutputPort`` of a Kafka cluster; records are placed by key and stamped with ``now``."""
 
-    def __init__(self, producer: BatchProducer, partition_of: PartitionOf) -> None:
+    def __init__(
+        self, producer: BatchProducer, partition_of: PartitionOf, now: Callable[[], int]
+    ) -> None:
+        self._now = now
         self._producer = producer
         self._partition_of = partition_of
 
@@ -31,7 +33,7 @@ class KafkaOutputs:
     async def _batches(self, outputs: Sequence[Output]) -> list[tuple[str, int, BatchBuilder]]:
         closed: list[tuple[str, int, BatchBuilder]] = []
         open_: dict[tuple[str, int], BatchBuilder] = {}
-        now = int(time() * 1000)
+        now = self._now()
         for topic, key, value, headers in outputs:
             place = topic, self._partition_of(key, await self._producer.partitions(topic))
             batch = open_.get(place)

@@ -5,72 +5,66 @@ up to its own fence; the group's consumer never fetches a changelog, so a row th
 afterwards has no way in.
 """
 
-import asyncio
-import logging
+from functools import partial
 
-from aiokafka.errors import IllegalStateError, KafkaError
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.types import TP
 from mode import Service
 
-from agents.fastlane.ends import is_curable
 from agents.fastlane.failstop import fail_stop
 from agents.fastlane.settings import SERVICE_LOG
-
-log = logging.getLogger(__name__)
-
-RETRY_SECONDS = 0.5
+from agents.handover import Handover
+from agents.ports import Place
 
 
 class LaneRecovery(Recovery):  # type: ignore[misc]
-    """After every assignment: recover its lanes, then start reading, then let the lanes work."""
+    """After every assignment: hand its lanes over, and tell Faust when they work."""
 
     logger = SERVICE_LOG
-    _handover: asyncio.Task[None] | None = None
+    _handover: Handover | None = None
+
+    @property
+    def handover(self) -> Handover:
+        """Return what takes lanes over and finishes them."""
+        if self._handover is None:
+            config = self.app.lane_config
+            self._handover = Handover(
+                self.app.lanes,
+                self.app.consumer.reading,
+                config.topics,
+                fail_stop,
+                config.last_commit_timeout,
+            )
+        return self._handover
 
     def on_partitions_revoked(self, _: set[TP]) -> None:
         """Give up a recovery under way: its fences are void."""
-        if self._handover is not None:
-            self._handover.cancel()
-
-    async def give_up(self) -> None:
-        """Give up a recovery under way, and wait until it has left nothing behind."""
-        if self._handover is not None:
-            self._handover.cancel()
-            await asyncio.wait([self._handover])
+        self.handover.void()
 
     async def on_stop(self) -> None:
         """Give up a recovery under way."""
-        await self.give_up()
+        await self.handover.give_up()
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _restart_recovery(self) -> None:
         while not await self.wait_for_stopped(self.signal_recovery_start):
             self.signal_recovery_start.clear()
-            await self.give_up()
-            self._handover = asyncio.create_task(self._hand_over(self._generation_id))
+            app = self.app
+            assigned = set(app.consumer.assignment())
+            sources = {tp for tp in assigned if not self._is_changelog_tp(tp)}
+            app.in_recovery = True
+            await app.on_rebalance_complete.send()
+            await self.handover.assigned(
+                {Place(*tp) for tp in sources}, partial(self._work, sources, self._generation_id)
+            )
 
-    async def _hand_over(self, generation: int) -> None:
-        try:
-            await self._recover_and_resume(generation)
-        except Exception as error:
-            fail_stop(error)
-
-    async def _recover_and_resume(self, generation: int) -> None:
+    async def _work(self, sources: set[TP], generation: int) -> None:
         app, consumer = self.app, self.app.consumer
-        assigned = set(consumer.assignment())
-        sources = {tp for tp in assigned if not self._is_changelog_tp(tp)}
-        lanes = _whole_lanes(sources, app.lane_config.topics)
-        self.app.in_recovery = True
-        await app.on_rebalance_complete.send()
-        await app.lanes.take_over(lanes)
         for table in self.tables.values():
             await table.on_recovery_completed(self.actives_for_table[table], set())
-        self.app.in_recovery = False
+        app.in_recovery = False
         consumer.resume_partitions(sources)
-        if sources and not await self._start_reading(sources):
-            return
         if app.consumer_generation_id != generation:
             return
         self.completed.set()
@@ -81,20 +75,6 @@ class LaneRecovery(Recovery):  # type: ignore[misc]
         self.tables.on_standbys_ready()
         app.on_rebalance_end()
 
-    async def _start_reading(self, sources: set[TP]) -> bool:
-        while True:
-            try:
-                await self.app.consumer.start_reading(sources)
-            except IllegalStateError:
-                return False  # revoked meanwhile; the next assignment starts over
-            except KafkaError as error:
-                if not is_curable(error):
-                    raise
-                log.warning("cannot start reading yet, trying again: %r", error)
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return True
-
     @Service.task  # type: ignore[untyped-decorator]
     async def _slurp_changelogs(self) -> None:
         """Do nothing: no changelog record comes through the group's consumer."""
@@ -102,14 +82,6 @@ class LaneRecovery(Recovery):  # type: ignore[misc]
     @Service.task  # type: ignore[untyped-decorator]
     async def _publish_stats(self) -> None:
         """Do nothing: there are no high-water marks to count down to."""
-
-
-def _whole_lanes(sources: set[TP], topics: tuple[str, ...]) -> set[int]:
-    lanes = {tp.partition for tp in sources if tp.topic in topics}
-    torn = {lane for lane in lanes if not {TP(topic, lane) for topic in topics} <= sources}
-    if torn:
-        fail_stop(f"lanes {sorted(torn)} were assigned without some of the topics {topics}")
-    return lanes
 
 
 class LaneTableManager(TableManager):  # type: ignore[misc]

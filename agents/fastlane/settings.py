@@ -24,6 +24,8 @@ CHANGELOG_SETTINGS: Mapping[str, str] = {
     # How long a zombie's row stays visible to the owner that must notice it.
     "min.compaction.lag.ms": str(5 * 60 * 1000),
     "max.message.bytes": str(CHANGELOG_BATCH_BYTES + 1024),
+    # The brokers tell the workers what time it is (``agents.clocks.WallClock``).
+    "message.timestamp.type": "LogAppendTime",
 }
 
 

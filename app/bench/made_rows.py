@@ -1,11 +1,12 @@
 """Rows of many members, as the engine writes them, and a changelog full of them."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from agents.clocks import WallClock
 from agents.fastlane.connections import Connections
 from agents.group import Group
 from agents.members import ANONYMOUS, MEMBER
@@ -39,6 +40,13 @@ class MadeRow(NamedTuple):
     body: bytes
 
 
+class NamedRow(NamedTuple):
+    """A member's row under its key."""
+
+    key: bytes
+    body: bytes
+
+
 def rows_of(run: Replay, book: RuleBook) -> list[MadeRow]:
     """Return the rows of all members of a replay, as a worker would save them now."""
     rows = []
@@ -65,17 +73,24 @@ def _received(event: Event, offset: int) -> Received:
     return receive(TOPIC_OF[event["type"]], _json(event), identity.encode(), 0, offset, at)
 
 
-def fill(here: Place, rows: Sequence[MadeRow], members: int) -> None:
-    """Write a changelog of ``members`` members with those rows in turn, by the worker's own code.
+def filled(rows: Sequence[MadeRow], members: int) -> Iterator[NamedRow]:
+    """Yield that many members, ``filled-NUMBER``, with those rows in turn."""
+    for number in range(members):
+        kind, body = rows[number % len(rows)]
+        yield NamedRow(kind + b"filled-%08d" % number, body)
+
+
+def fill(here: Place, rows: Iterable[NamedRow]) -> None:
+    """Write a changelog of those members, by the worker's own code.
 
     The product's topics must be there. Raises ``KafkaError`` when it cannot be written.
     """
-    asyncio.run(_fill(here, rows, members))
+    asyncio.run(_fill(here, rows))
 
 
-async def _fill(here: Place, rows: Sequence[MadeRow], members: int) -> None:
+async def _fill(here: Place, rows: Iterable[NamedRow]) -> None:
     partitions = here.settings.partitions
-    connections = Connections(fast_lane_config(here.settings, here.folder))
+    connections = Connections(fast_lane_config(here.settings, here.folder), WallClock())
     await connections.start()
     try:
         await connections.check_changelog()
@@ -86,23 +101,15 @@ async def _fill(here: Place, rows: Sequence[MadeRow], members: int) -> None:
             wal = Wal(connections.changelog, lane, epoch, _NOTHING, {}, GROUP_BYTES)
             await wal.reopen({name: topic.id for name, topic in topics[lane].items()})
             lanes.append(_FillingLane(wal))
-        for place, (lane, key, body) in enumerate(_placed(rows, members, partitions), start=1):
-            await lanes[lane].add(key, body)
+        for place, (key, body) in enumerate(rows, start=1):
+            # The first byte of a key is its kind; the rest places it, as it does an event.
+            await lanes[murmur2_partition(key[1:], partitions)].add(key, body)
             if place % TOLD_EVERY == 0:
-                say(f"{place:,} of {members:,} rows written")
+                say(f"{place:,} rows written")
         for filling in lanes:
             await filling.end()
     finally:
         await connections.stop()
-
-
-def _placed(
-    rows: Sequence[MadeRow], members: int, partitions: int
-) -> Iterable[tuple[int, bytes, bytes]]:
-    for number in range(members):
-        kind, body = rows[number % len(rows)]
-        name = b"filled-%08d" % number
-        yield murmur2_partition(name, partitions), kind + name, body
 
 
 class _FillingLane:

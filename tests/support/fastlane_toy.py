@@ -18,7 +18,7 @@ from typing import Any
 
 from agents.clocks import WallClock
 from agents.fastlane.app import FastApp, create_fast_app
-from agents.fastlane.lanes import LaneWorld
+from agents.lanes import LaneWorld
 from agents.fastlane.settings import FastLaneConfig
 from agents.fastlane.worker import run_worker
 from agents.fold import Decoded, Refused

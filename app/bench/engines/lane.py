@@ -11,7 +11,7 @@ import msgspec
 
 from agents.clocks import StreamClock
 from agents.fastlane.app import create_fast_app
-from agents.fastlane.lanes import LaneWorld
+from agents.lanes import LaneWorld
 from agents.fastlane.settings import FastLaneConfig
 from agents.fastlane.worker import run_worker
 from agents.fold import Decoded, Refused

@@ -1,13 +1,12 @@
 """Which lanes are read back at an assignment, and which keep their rows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from types import SimpleNamespace
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from agents.fastlane.lanes import Lanes
+from agents.lanes import Lanes
 from agents.ports import LoggedRow, Row, SourceRecord, SourceTopic
 from agents.recovery import OUTBOX, Outbox, Recovered, encode, epoch_bytes
 
@@ -91,16 +90,16 @@ class Worker:
         self.idle = False
         self.log, self.table = Log(), Table()
         self.opened: list[WritingLane] = []
-        connections: Any = SimpleNamespace(changelog=self.log, source_topics=self.source_topics)
-        table: Any = self.table
+
+        log: Any = self.log
 
         def open_lane(number: int) -> WritingLane:
             self.opened.append(WritingLane(self, number))
             return self.opened[-1]
 
-        self.lanes = Lanes(table, connections, open_lane, "test")
+        self.lanes = Lanes(self.table, log, self.source_topics, open_lane, "test")
 
-    async def source_topics(self, numbers: list[int]) -> dict[int, dict[str, SourceTopic]]:
+    async def source_topics(self, numbers: Iterable[int]) -> dict[int, dict[str, SourceTopic]]:
         return dict.fromkeys(numbers, TOPICS)
 
     async def recovered(self) -> Recovered:

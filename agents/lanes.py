@@ -2,14 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from time import monotonic
 from typing import Protocol
 
-from agents.fastlane.connections import Connections
-from agents.fastlane.table import LaneTable
-from agents.ports import ChangelogPort, OutputPort, SourcePort, SourceRecord, SourceTopic
+from agents.ports import (
+    ChangelogPort,
+    LoggedRow,
+    OutputPort,
+    SourcePort,
+    SourceRecord,
+    SourceTopic,
+)
 from agents.recovery import Recovered, Recovery, fence, recover
 
 log = logging.getLogger(__name__)
@@ -28,7 +32,7 @@ class LaneWorld:
 
 
 class Lane(Protocol):
-    """What this package asks of a lane; ``agents.lane.Lane`` is one."""
+    """What is asked of a lane; ``agents.lane.Lane`` is one."""
 
     async def start(
         self, epoch: int, recovered: Recovered, topics: Mapping[str, SourceTopic]
@@ -48,6 +52,30 @@ class Lane(Protocol):
 OpenLane = Callable[[LaneWorld], Lane]
 
 
+class Table(Protocol):
+    """The rows of every lane of this worker."""
+
+    def rows(self, lane: int) -> dict[bytes, bytes]:
+        """Return the rows of a lane, to be changed by that lane only."""
+
+    def forget(self, lane: int) -> None:
+        """Drop the rows of a lane that belongs to another worker now."""
+
+
+class OwnChangelog(ChangelogPort, Protocol):
+    """A changelog that remembers what was written through it."""
+
+    def written_to(self, lane: int) -> int | None:
+        """Return the offset after the last row that was appended here; None when unknown."""
+
+    def last_outbox(self, lane: int) -> LoggedRow | None:
+        """Return the last outbox that was appended here, if any was."""
+
+
+SourceTopics = Callable[[Iterable[int]], Awaitable[Mapping[int, Mapping[str, SourceTopic]]]]
+"""Returns per lane what the member topics are now and where its partitions of them end."""
+
+
 class Lanes:
     """All lanes of this worker.
 
@@ -59,13 +87,15 @@ class Lanes:
 
     def __init__(
         self,
-        table: LaneTable,
-        connections: Connections,
+        table: Table,
+        changelog: OwnChangelog,
+        source_topics: SourceTopics,
         open_lane: Callable[[int], Lane],
         instance: str,
     ) -> None:
         self._table = table
-        self._connections = connections
+        self._changelog = changelog
+        self._source_topics = source_topics
         self._open = open_lane
         self._instance = instance
         self._lanes: dict[int, Lane] = {}
@@ -85,9 +115,10 @@ class Lanes:
 
         Cancelled half-way it leaves none behind.
         """
-        began = monotonic()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         numbers = sorted(numbers)
-        topics = await self._connections.source_topics(numbers)
+        topics = await self._source_topics(numbers)
         for number in self._recovered.keys() - numbers:
             self._forget(number)
         lanes = {number: self._open(number) for number in numbers}
@@ -99,14 +130,14 @@ class Lanes:
             await _stop(lanes.values())
             raise
         self._lanes = lanes
-        seconds = monotonic() - began
+        seconds = loop.time() - began
         self.on_taken_over(seconds)
         log.info(
             "took over %d lanes: %d changelog records in %.1f s", len(lanes), sum(rows), seconds
         )
 
     async def _recover(self, number: int, lane: Lane, topics: Mapping[str, SourceTopic]) -> int:
-        changelog = self._connections.changelog
+        changelog = self._changelog
         written_to = changelog.written_to(number)
         epoch = await fence(changelog, number, self._instance)
         if number in self._finished and epoch == written_to:
@@ -126,7 +157,7 @@ class Lanes:
         """Return what a recovery would have found, had it read what we know."""
         recovered = self._recovered[number]
         outbox = recovered.outbox
-        written = self._connections.changelog.last_outbox(number)
+        written = self._changelog.last_outbox(number)
         if written is not None:
             recovery = Recovery({})
             recovery.take([written])
