@@ -1,7 +1,7 @@
 # `make` alone explains the targets. Everything happens inside .venv; nothing else is touched.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast fmt lint types imports bench wheel-check clean
+.PHONY: help setup demo test test-fast test-simulation test-chaos chaos fmt lint types imports bench wheel-check clean
 
 # The first interpreter that fits; `make PYTHON=/path/to/python3.12 demo` chooses another.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
@@ -41,10 +41,19 @@ demo: .venv/.runtime ## run the main job on a local Kafka and Redis (ARGS= passe
 	@$(BIN)/lifecycle demo $(ARGS)
 
 test: .venv/.complete ## all tests, on a real Kafka and Redis that they start themselves
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -m "not chaos" $(ARGS)
 
 test-fast: .venv/.complete ## the tests that need no broker
 	@$(BIN)/python -m pytest -m "not kafka and not slow" $(ARGS)
+
+test-simulation: .venv/.complete ## thousands of simulated disasters (ARGS="--seed 7" repeats one)
+	@PYTHONPATH=tests/support $(BIN)/python -m simulation $(or $(ARGS),--seeds 10000)
+
+test-chaos: .venv/.complete ## tests that break real brokers, networks and workers
+	@$(BIN)/python -m pytest -m chaos $(ARGS)
+
+chaos: .venv/.runtime ## break a local system at random, and judge what came out (ARGS= passed on)
+	@$(BIN)/lifecycle chaos $(or $(ARGS),--kills 20 --seed 1 --workers 3)
 
 fmt: .venv/.complete ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -7,7 +7,7 @@ the topic.
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -49,6 +49,35 @@ class ProjectionStore(Protocol):
         Writing again what was written changes nothing. Raises, within a bounded time, when the
         store is away, slow or full: some may have been written then.
         """
+
+
+class UpdatesConsumer(Protocol):
+    """What a projector asks of its membership of a group; ``AIOKafkaConsumer`` is one."""
+
+    async def start(self) -> None:
+        """Join the group, waiting for a broker."""
+
+    async def stop(self) -> None:
+        """Leave it."""
+
+    async def getmany(
+        self, *, timeout_ms: int, max_records: int
+    ) -> Mapping[TopicPartition, list[ConsumerRecord]]:
+        """Return what there is, waiting so long for the first record."""
+
+    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+        """Commit, or raise ``KafkaError``."""
+
+    def assignment(self) -> Collection[TopicPartition]:
+        """Return the partitions that are ours."""
+
+    async def end_offsets(
+        self, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, int]:
+        """Return where they end."""
+
+    async def position(self, partition: TopicPartition) -> int:
+        """Return the offset that is fetched next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +133,18 @@ class _Batch:
 
 
 class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Writes what ``member-updates`` says into a store, in the order of its partitions."""
+    """Writes what ``member-updates`` says into a store, in the order of its partitions.
 
-    def __init__(self, config: ProjectorConfig, store: ProjectionStore) -> None:
+    ``connect`` makes the consumer, with itself as the listener, each time it is begun with.
+    """
+
+    def __init__(
+        self,
+        config: ProjectorConfig,
+        store: ProjectionStore,
+        connect: "Callable[[Projector], UpdatesConsumer] | None" = None,
+    ) -> None:
+        self._connect = connect or Projector._kafka
         self.stats = ProjectionStats()
         self._config = config
         self._store = store
@@ -146,8 +184,25 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(pause)
 
     async def _follow(self) -> None:
+        consumer = self._connect(self)
+        watching = None
+        try:
+            await consumer.start()
+            watching = asyncio.create_task(self._watch(consumer), name="projector-lag")
+            while True:
+                polled = await consumer.getmany(
+                    timeout_ms=POLL_MS, max_records=self._config.batch_size
+                )
+                if polled:
+                    await self._finish(consumer, self._batch(polled))
+        finally:
+            if watching is not None:
+                watching.cancel()
+            await _close(consumer)
+
+    def _kafka(self) -> UpdatesConsumer:
         config = self._config
-        consumer = AIOKafkaConsumer(
+        consumer: UpdatesConsumer = AIOKafkaConsumer(
             bootstrap_servers=config.brokers,
             client_id=config.group,
             group_id=config.group,
@@ -158,19 +213,8 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
             max_poll_interval_ms=HELD_FOR_EVER_MS,
             **config.security,
         )
-        consumer.subscribe([config.topic], listener=self)
-        watching = None
-        try:
-            await consumer.start()
-            watching = asyncio.create_task(self._watch(consumer), name="projector-lag")
-            while True:
-                polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=config.batch_size)
-                if polled:
-                    await self._finish(consumer, self._batch(polled))
-        finally:
-            if watching is not None:
-                watching.cancel()
-            await _close(consumer)
+        consumer.subscribe([config.topic], listener=self)  # type: ignore[attr-defined]
+        return consumer
 
     # --- writing ---
 
@@ -197,7 +241,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
             assignment=self._assignment,
         )
 
-    async def _finish(self, consumer: AIOKafkaConsumer, batch: _Batch) -> None:
+    async def _finish(self, consumer: UpdatesConsumer, batch: _Batch) -> None:
         stats, pause = self.stats, FIRST_RETRY_SECONDS
         stats.waiting_since = batch.oldest
         for tp, offset in batch.first.items():
@@ -207,7 +251,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
             pause = _longer(pause)
         stats.waiting_since = None
 
-    async def _attempt(self, consumer: AIOKafkaConsumer, batch: _Batch) -> bool:
+    async def _attempt(self, consumer: UpdatesConsumer, batch: _Batch) -> bool:
         """Return whether the batch is dealt with."""
         async with self._writing:
             if batch.assignment != self._assignment:
@@ -254,13 +298,13 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Do nothing: reading goes on at the committed offsets."""
 
-    async def _watch(self, consumer: AIOKafkaConsumer) -> None:
+    async def _watch(self, consumer: UpdatesConsumer) -> None:
         while True:
             with suppress(KafkaError):
                 self.stats.behind = await self._behind(consumer)
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _behind(self, consumer: AIOKafkaConsumer) -> int:
+    async def _behind(self, consumer: UpdatesConsumer) -> int:
         behind = 0
         ends = await consumer.end_offsets(consumer.assignment())
         for tp, end in ends.items():
@@ -297,7 +341,7 @@ def _longer(pause: float) -> float:
     return min(2 * pause, LAST_RETRY_SECONDS)
 
 
-async def _close(consumer: AIOKafkaConsumer) -> None:
+async def _close(consumer: UpdatesConsumer) -> None:
     # Leaving the group waits for a broker, which may be away.
     with suppress(TimeoutError, KafkaError):
         async with asyncio.timeout(STOP_SECONDS):
