@@ -139,14 +139,16 @@ class Lanes:
     async def _recover(self, number: int, lane: Lane, topics: Mapping[str, SourceTopic]) -> int:
         changelog = self._changelog
         written_to = changelog.written_to(number)
+        # Taken out before anything can be cancelled: half-read rows are not to be trusted.
+        finished = number in self._finished
+        self._finished.discard(number)
         epoch = await fence(changelog, number, self._instance)
-        if number in self._finished and epoch == written_to:
+        if finished and epoch == written_to:
             recovered = self._resumed(number)
         else:
             rows = self._table.rows(number)
             rows.clear()
             recovered = await recover(changelog, number, epoch, rows)
-        self._finished.discard(number)
         await lane.start(epoch, recovered, topics)
         # By now the lane has written the ids of its topics, whatever they were before.
         ids = {name: topic.id for name, topic in topics.items()}

@@ -18,7 +18,7 @@ from agents.ports import Output, SourceRecord, StopWorker
 from models import engine
 from models.decoding import RANK_OF, InvalidEvent, Received, instant, receive, salvage_opt_out
 from models.events import MEMBER_TOPICS, Event, Unsubscribed
-from models.member import Member, book_of, decode, due_of, encode
+from models.member import Member, UnknownVersion, book_of, decode, due_of, encode
 from models.outcome import Context, Outcome
 from models.projection import project
 from models.rulebook import RuleBook
@@ -224,9 +224,17 @@ class MemberFold:
     # --- rows ---
 
     def load(self, key: bytes, body: bytes | None) -> Member:
-        """Return the member of a row, or a new one."""
+        """Return the member of a row, or a new one.
+
+        Raises ``StopWorker`` for a row that a newer program wrote.
+        """
         identity, anonymous = key[1:].decode(), key[:1] == ANONYMOUS
-        return Member(identity, anonymous) if body is None else decode(body, identity, anonymous)
+        if body is None:
+            return Member(identity, anonymous)
+        try:
+            return decode(body, identity, anonymous)
+        except UnknownVersion as error:
+            raise StopWorker(str(error)) from None
 
     def save(self, state: Member) -> bytes | None:
         """Return the member's row; None when an erased member's last trace may go."""
@@ -242,10 +250,14 @@ class MemberFold:
         """Return the earliest deadline of a row: from its header, unless the rules have changed.
 
         Then the row is decoded: a deadline is what the rules say that are live when it fires.
+        Raises ``StopWorker`` for a row that a newer program wrote.
         """
-        if book_of(body) == self._book.digest:
-            return due_of(body)
-        return self.next_due(decode(body, "", False))
+        try:
+            if book_of(body) == self._book.digest:
+                return due_of(body)
+            return self.next_due(decode(body, "", False))
+        except UnknownVersion as error:
+            raise StopWorker(str(error)) from None
 
     def next_due(self, state: Member) -> int | None:
         """Return the earliest deadline of a member."""

@@ -21,6 +21,7 @@ class Log:
         self.end: int | None = None
         self.outbox: LoggedRow | None = None
         self.reads = 0
+        self.stuck = False
 
     async def append(self, lane: int, rows: Sequence[Row]) -> int:
         first = self.by_another(*rows)
@@ -41,6 +42,8 @@ class Log:
 
     async def read(self, lane: int, start: int, end: int) -> AsyncIterator[list[LoggedRow]]:
         self.reads += 1
+        while self.stuck:
+            await asyncio.sleep(0)
         yield [LoggedRow(offset, *self.rows[offset]) for offset in range(start, end)]
 
 
@@ -189,3 +192,24 @@ async def test_whoever_stops_lanes_that_are_being_stopped_waits_for_them_too() -
     assert not any(stop.done() for stop in stops)
     finish.set()
     await asyncio.gather(*stops)
+
+
+async def test_a_take_over_that_was_given_up_half_way_leaves_no_rows_to_be_trusted() -> None:
+    worker = Worker(finishes=True)
+    await worker.recovered()
+    await worker.lanes.stop()
+    fence = worker.log.by_another(Row(b"f", b"another"))
+    prefix = epoch_bytes(fence)
+    outbox = encode(Outbox(2, {"browse": 9}, []))
+    worker.log.by_another(Row(OUTBOX, prefix + outbox), Row(b"rm0", prefix + b"newer"))
+    worker.idle = True
+    worker.log.stuck = True
+    taking = asyncio.create_task(worker.lanes.take_over([0]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    taking.cancel()
+    await asyncio.wait([taking])
+    worker.log.stuck = False
+    # Nobody else has written since: the fence lands right behind what this worker wrote last.
+    await worker.recovered()
+    assert worker.table.rows(0)[b"m0"] == b"newer"
