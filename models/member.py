@@ -14,17 +14,28 @@ bytes  type  meaning
 
 Integers are big-endian. Instants inside the body are relative to the newest event's, which stands
 absolute, so that they take few bytes.
+
+The header is the same in every version. A body of an older version is upgraded when it is read,
+one version at a time; a row of a newer one is refused (``docs/upgrades.md``).
 """
 
 from collections.abc import Callable, Iterator
 from struct import Struct as Layout
+from typing import Any, TypeAlias
 
 import msgspec
 
 from models.marks import MARK_SHIFT, RANK_BITS
 from models.stages import LEAD, NEVER
 
-VERSION = 1
+Upgrade: TypeAlias = Callable[[list[Any]], list[Any]]
+
+UPGRADES: tuple[Upgrade, ...] = ()
+"""The first turns the fields of a body of version 1 into those of version 2, and so on. They are
+the fields as they stand in the body: instants relative, as ``Member`` lists them, no id. None is
+ever removed: the row of a member who sleeps keeps its version for years."""
+
+VERSION = 1 + len(UPGRADES)
 MAX_ROW_BYTES = 16_384
 KEPT_ORDERS = 8
 KEPT_IDS = 16
@@ -38,6 +49,17 @@ KEPT_OFFERS = 8
 
 _HEADER = Layout(">BqBI")
 HEADER_BYTES = _HEADER.size
+
+
+class UnknownVersion(ValueError):
+    """A row that this program cannot read, because a newer one wrote it. Nothing may be guessed."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"a member's row has version {version} of the state, and this program reads up to "
+            f"{VERSION}: a newer program has worked here. Start that one; this one has changed "
+            "nothing"
+        )
 
 
 class OpenTrigger(msgspec.Struct, array_like=True):
@@ -178,14 +200,30 @@ def encode(member: Member, next_due: int, book: int) -> bytes:
 
 
 def decode(row: bytes, identity: str, anonymous: bool) -> Member:
-    """Return the member of a row. Raises ``ValueError`` for a version that is not known."""
-    if row[0] != VERSION:
-        raise ValueError(f"member row has version {row[0]}, this program reads {VERSION}")
-    member = _decoder.decode(memoryview(row)[HEADER_BYTES:])
+    """Return the member of a row. Raises ``UnknownVersion`` for a row of a newer program."""
+    version = _version_of(row)
+    body: bytes | memoryview = memoryview(row)[HEADER_BYTES:]
+    if version < VERSION:
+        body = _upgraded(body, version)
+    member = _decoder.decode(body)
     _shift(member, member.newest >> RANK_BITS, _unpast)
     member.id = identity
     member.anonymous = anonymous
     return member
+
+
+def _version_of(row: bytes) -> int:
+    version = row[0]
+    if not 0 < version <= VERSION:
+        raise UnknownVersion(version)
+    return version
+
+
+def _upgraded(body: memoryview, version: int) -> bytes:
+    fields = msgspec.msgpack.decode(body)
+    for upgrade in UPGRADES[version - 1 :]:
+        fields = upgrade(fields)
+    return _encoder.encode(fields)
 
 
 def _past(instant: int, base: int) -> int:
@@ -235,18 +273,27 @@ def _shift(member: Member, base: int, turn: Callable[[int, int], int]) -> None:
 
 
 def due_of(row: bytes) -> int | None:
-    """Return the earliest deadline of a row without decoding it; None for none."""
+    """Return the earliest deadline of a row without decoding it; None for none.
+
+    Raises ``UnknownVersion``.
+    """
+    _version_of(row)
     due = int.from_bytes(row[1:9], "big")
     return None if due >= NEVER else due
 
 
 def book_of(row: bytes) -> int:
-    """Return the digest of the rule book that a row's deadline was computed by."""
+    """Return the digest of the rule book that a row's deadline was computed by.
+
+    Raises ``UnknownVersion``.
+    """
+    _version_of(row)
     return int.from_bytes(row[10:14], "big")
 
 
 def stage_of(row: bytes) -> int:
-    """Return the number of the stage of a row without decoding it."""
+    """Return the number of the stage of a row without decoding it. Raises ``UnknownVersion``."""
+    _version_of(row)
     return row[9] & 15
 
 
