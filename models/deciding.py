@@ -5,7 +5,7 @@ from models.ids import short_hash, trigger_id
 from models.member import KEPT_OPEN, KEPT_RAISED, Member, OpenTrigger
 from models.outcome import Candidate, Context, Outcome
 from models.overtaking import cancel, supersede
-from models.permission import channels_for, has_ordered, wanted_channels
+from models.permission import channels_for, has_ordered
 from models.rulebook import RuleBook
 from models.stages import STAGES
 from models.times import rfc3339
@@ -119,7 +119,7 @@ def _raise(
             due,
             expires,
             rule.purpose == "marketing",
-            None if channels == wanted_channels(rule, book) else channels,
+            None if channels == book.policy.channels else channels,
         )
     )
     if len(member.open) > KEPT_OPEN:

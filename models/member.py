@@ -72,7 +72,7 @@ class OpenTrigger(msgspec.Struct, array_like=True):
     due: int
     expires: int
     marketing: bool
-    # None: all that the rule has, so that the usual case takes no room.
+    # None: the policy's, so that the usual case takes no room.
     channels: tuple[str, ...] | None = None
 
 
@@ -219,7 +219,7 @@ def _version_of(row: bytes) -> int:
     return version
 
 
-def _upgraded(body: memoryview, version: int) -> bytes:
+def _upgraded(body: bytes | memoryview, version: int) -> bytes:
     fields = msgspec.msgpack.decode(body)
     for upgrade in UPGRADES[version - 1 :]:
         fields = upgrade(fields)

@@ -10,7 +10,7 @@ from models.ids import short_hash
 from models.marks import place, place_of
 from models.member import Member, OpenTrigger
 from models.outcome import Outcome
-from models.permission import has_ordered, wanted_channels
+from models.permission import has_ordered
 from models.rulebook import RuleBook, Side
 from models.rules import Rule, StageEntered
 from models.stages import NEVER
@@ -110,7 +110,7 @@ def _is_refused(trigger: OpenTrigger, event: Received, member: Member, book: Rul
         return False
     channels = trigger.channels
     if channels is None:
-        channels = wanted_channels(book.rules.get(trigger.rule), book)
+        channels = book.policy.channels
     if not channels:
         return bool(opted_out(member, purpose))
     return any(refuses(member, purpose, channel) for channel in channels)

@@ -3,7 +3,7 @@
 from models.member import Member
 from models.outcome import Candidate, Outcome
 from models.rulebook import RuleBook
-from models.stages import BANDS, NEVER, STAGES, Facts, holds, possible_at
+from models.stages import BANDS, NEVER, STAGES, Facts, Row, holds, possible_at
 from models.times import rfc3339
 from models.triggers import Transition
 
@@ -30,16 +30,20 @@ def next_stage_due(member: Member, book: RuleBook) -> int:
     done = member.advanced_to
     earliest = NEVER
     for row in book.stage_rows[member.stage]:
-        due = possible_at(row.when, facts, member.stage_since)
-        if done < due < earliest:
-            earliest = due
+        earliest = min(earliest, _due_of(row, facts, member.stage_since, done))
     if member.stage == ACTIVE:
         for band in book.bands:
             if BANDS[member.band] in band.before:
-                due = possible_at(band.when, facts, member.band_since)
-                if done < due < earliest:
-                    earliest = due
+                earliest = min(earliest, _due_of(band, facts, member.band_since, done))
     return earliest
+
+
+def _due_of(row: Row, facts: Facts, since: int, done: int) -> int:
+    due = possible_at(row.when, facts, since)
+    if due > done:
+        return due
+    # Waiting alone had made it true before, under a table that lacked the row or asked for more.
+    return done + 1 if holds(row.when, facts, since, done + 1) else NEVER
 
 
 def move_stage(
@@ -61,8 +65,11 @@ def move_stage(
                 break
         else:
             break
+        # What waiting alone made true became so at an instant of its own, which lies behind when a
+        # late event is told of.
+        due = possible_at(row.when, facts, member.stage_since)
         facts.came_back = False
-        since = max(at, member.stage_since)
+        since = max(at, member.stage_since, min(due, now))
         _transition(outcome, "stage", STAGES[member.stage], row.after, since, row.why)
         member.stage, member.stage_since = STAGES.index(row.after), since
         if member.stage == ACTIVE:
@@ -84,7 +91,8 @@ def _move_band(outcome: Outcome, facts: Facts, at: int, now: int, book: RuleBook
                 break
         else:
             return
-        since = max(at, member.band_since)
+        due = possible_at(row.when, facts, member.band_since)
+        since = max(at, member.band_since, min(due, now))
         _transition(outcome, "band", BANDS[member.band], row.after, since, row.why)
         member.band, member.band_since = BANDS.index(row.after), since
 

@@ -111,6 +111,19 @@ def test_the_bands_of_active_go_up_with_orders_and_down_after_a_week() -> None:
     assert (stage(member), member.member.band) == ("active", 0)
 
 
+def test_who_turns_out_to_have_come_by_fell_asleep_that_much_later() -> None:
+    member = bought(life(), 0)
+    member.reaches(NOON + 100 * DAY)
+    assert member.stages == ["new", "dormant"]
+    member.sees("visit", NOON + 5 * DAY, now=NOON + 100 * DAY)
+    assert member.stages[-1] == "dormant"
+    assert member.member.stage_since == NOON + 95 * DAY
+    # Taken back, and said anew: not the same id a second time.
+    raised = [said.trigger_id for said in member.said if said.rule == "became_dormant"]
+    assert len(raised) == 3
+    assert len(set(raised)) == 2
+
+
 def test_dormant_comes_to_the_millisecond_after_90_quiet_days() -> None:
     member = bought(life(), 0)
     member.reaches(NOON + 90 * DAY - 1)
