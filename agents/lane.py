@@ -130,13 +130,13 @@ class Lane(Generic[StateT, EventT]):
         wal = Wal(
             self._changelog, self.number, epoch, recovered, self._rows, self._limits.group_bytes
         )
-        await wal.reopen({name: topic.id for name, topic in topics.items()})
         for place, (key, body) in enumerate(self._rows.items()):
             due = self._fold.due(body)
             if due is not None:
                 self._folding.index.arm(key, due)
             if place % RECOVERY_SLICE == RECOVERY_SLICE - 1:
                 await asyncio.sleep(0)
+        await wal.reopen({name: topic.id for name, topic in topics.items()})
         again = list(recovered.outbox.outputs)
         for key in recovered.group:
             again += self._fold.project(key, self._rows.get(key))

@@ -8,7 +8,7 @@ a tombstone's epoch is that of the record before it.
 """
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -25,6 +25,14 @@ UNKNOWN_FENCES = 5
 that a broker took for an old duplicate; Apache Kafka 4.1 was not seen to answer like that."""
 
 
+KINDS = (ROW, FENCE, OUTBOX, TOPICS)
+
+NEWER = (
+    "the changelog holds records of a kind that this program does not know: a newer one has worked "
+    "here. Start that one; this one has changed nothing"
+)
+
+
 class Outbox(NamedTuple):
     """The outputs of the last group, to be sent again by whoever recovers."""
 
@@ -36,6 +44,8 @@ class Outbox(NamedTuple):
 
 
 NO_OUTBOX = Outbox(0, {}, [])
+
+T = TypeVar("T")
 
 _outbox_decoder = msgspec.msgpack.Decoder(Outbox)
 _topics_decoder = msgspec.msgpack.Decoder(dict[str, str])
@@ -105,12 +115,14 @@ class Recovery:
                 if self._outbox is not None:
                     group[key[1:]] = None
             elif kind == OUTBOX and value is not None:
-                outbox = _outbox_decoder.decode(value[EPOCH_BYTES:])
+                outbox = _known_form(_outbox_decoder, value)
                 if self._outbox is None or outbox.number != self._outbox.number:
                     group.clear()
                 self._outbox = outbox
             elif kind == TOPICS and value is not None:
-                self._topics = _topics_decoder.decode(value[EPOCH_BYTES:])
+                self._topics = _known_form(_topics_decoder, value)
+            elif kind not in KINDS:
+                raise StopWorker(NEWER)
         self._highest, self._writer = highest, writer
 
     def finish(self) -> Recovered:
@@ -122,6 +134,13 @@ class Recovery:
             frozenset(self._stale),
             self._topics,
         )
+
+
+def _known_form(decoder: msgspec.msgpack.Decoder[T], value: bytes) -> T:
+    try:
+        return decoder.decode(value[EPOCH_BYTES:])
+    except msgspec.DecodeError:
+        raise StopWorker(NEWER) from None
 
 
 def epoch_bytes(epoch: int) -> bytes:

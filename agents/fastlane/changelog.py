@@ -110,8 +110,8 @@ class KafkaChangelog:
                 check_crcs=False,
                 **self._security,
             )
-            await consumer.start()
             try:
+                await consumer.start()
                 consumer.assign([tp])
                 consumer.seek(tp, start)
                 async for chunk in _chunks(consumer, tp, end):
