@@ -2,17 +2,20 @@
 
 import fcntl
 import os
+import random
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from app.stack.errors import StackError
 
 LOOPBACK = "127.0.0.1"
 _PORTS_TRIED = 200
+# Below what Linux gives to outgoing connections: one could take the port of a server that is down.
+_LASTING_PORTS = range(10_000, 32_000)
 _LOG_KEPT_BYTES = 1 << 20
 _LOCK_PATIENCE_S = 600.0
 _LOCK_POLL_S = 0.1
@@ -69,6 +72,19 @@ def free_port(preferred: int, default: int) -> int:
     raise StackError(
         f"no free port from {default} to {default + _PORTS_TRIED - 1}: end what listens there"
     )
+
+
+def lasting_ports(count: int) -> list[int]:
+    """Return so many free ports for servers that stop and come back to theirs.
+
+    They begin at a random one, since others may look for some at the same time. Raises StackError.
+    """
+    begin = random.choice(_LASTING_PORTS[: -(count + _PORTS_TRIED)])
+    free = filter(_can_listen, range(begin, begin + count + _PORTS_TRIED))
+    found = list(islice(free, count))
+    if len(found) < count:
+        raise StackError(f"no {count} free ports from {begin} on: end what listens there")
+    return found
 
 
 def _can_listen(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""One Apache Kafka broker, its own controller, listening on loopback only."""
+"""One Apache Kafka broker, with its own controller or one of a cluster's, on loopback only."""
 
 import base64
 import os
@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -19,7 +20,6 @@ from app.stack.processes import Process
 from app.stack.state import Seat
 
 _FORMAT_S = 60.0
-_NODE = 1
 _YEAR_MINUTES = 365 * 24 * 60
 _LARGEST_MESSAGE = 16 << 20
 _JVM = (
@@ -35,9 +35,7 @@ _JVM = (
 )
 SETTINGS = {
     "process.roles": "broker,controller",
-    "node.id": str(_NODE),
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
     "inter.broker.listener.name": "PLAINTEXT",
     # The one node is every replica there is.
     "default.replication.factor": "1",
@@ -69,18 +67,38 @@ SETTINGS = {
 }
 
 
+class Door(NamedTuple):
+    """A further port of a broker; who comes by it is told to come to ``advertised`` instead."""
+
+    port: int
+    advertised: int
+
+
+class Node(NamedTuple):
+    """A broker's place in a cluster, whose nodes know each other's controllers by their ports."""
+
+    id: int
+    cluster: str
+    controllers: Mapping[int, int]  # port by node id; none: the node is alone and takes a free one
+    doors: tuple[Door, ...] = ()
+
+
 class Broker:
-    """The broker whose data is in ``data``; ``extra`` are broker properties over our own."""
+    """The broker whose data is in ``data``; ``extra`` are broker properties over our own.
+
+    It is a cluster of its own unless it is told its ``node``.
+    """
 
     name = "Apache Kafka"
     port = 9092
     ready_s = 180.0
     grace_s = 15.0
 
-    def __init__(self, data: Path, extra: Mapping[str, str]) -> None:
+    def __init__(self, data: Path, extra: Mapping[str, str], node: Node | None = None) -> None:
         self.log = data / "logs" / "kafka.log"
         self._data = data
         self._extra = extra
+        self._node = node or Node(1, new_cluster(), {})
         # Java, like the fetching of its jars, is told from others by this argument.
         self._mark = f"-Dlifecycle.data={data}"
         self._command: list[str] = []
@@ -106,14 +124,14 @@ class Broker:
             "-cp",
             jars.class_path(progress, self._mark),
         ]
-        if not self._store.exists():
+        if not self.store.exists():
             progress(f"formatting the data directory of {self.name}")
             self._format()
 
     def launch(self, port: int) -> Process:
         """Start the broker on ``port``; it is not ready yet."""
         rotate(self.log)
-        self._write_settings(self._store, port)
+        self._write_settings(self.store, port)
         return self._java("kafka.Kafka", str(self._properties))
 
     def answers(self, seat: Seat, timeout_s: float) -> bool:
@@ -130,10 +148,11 @@ class Broker:
             metadata = client.list_topics(timeout=timeout_s)
         except KafkaException:
             return False
-        return metadata.cluster_id == self._cluster_id() and _NODE in metadata.brokers
+        return metadata.cluster_id == self._cluster_id() and self._node.id in metadata.brokers
 
     @property
-    def _store(self) -> Path:
+    def store(self) -> Path:
+        """Where it keeps its records."""
         return self._data / "kafka"
 
     @property
@@ -151,10 +170,9 @@ class Broker:
         fresh = self._data / "kafka.new"
         shutil.rmtree(fresh, ignore_errors=True)
         self._write_settings(fresh, self.port)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         formatter = self._java(
             "kafka.tools.StorageTool",
-            *("format", f"--cluster-id={cluster}", "--config", str(self._properties)),
+            *("format", f"--cluster-id={self._node.cluster}", "--config", str(self._properties)),
         )
         try:
             deadline = time.monotonic() + _FORMAT_S
@@ -167,16 +185,26 @@ class Broker:
                 f"{self.name} could not format {fresh} ({last_words(self.log)}): "
                 "check that there is space, or start over with 'lifecycle down --purge'"
             )
-        fresh.rename(self._store)
+        fresh.rename(self.store)
 
     def _write_settings(self, store: Path, port: int) -> None:
-        # Only the broker itself speaks to its controller, so that port may change at any start.
-        controller_port = free_port(port + 1, port + 1)
+        node = self._node
+        # Only a lone broker itself speaks to its controller, so that port may change at any start.
+        voters = node.controllers or {node.id: free_port(port + 1, port + 1)}
+        doors = [(f"DOOR{number}", door) for number, door in enumerate(node.doors)]
+        listeners = {"PLAINTEXT": port} | {name: door.port for name, door in doors}
+        advertised = {"PLAINTEXT": port} | {name: door.advertised for name, door in doors}
         settings = {
             **SETTINGS,
-            "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
-            "controller.quorum.voters": f"{_NODE}@{LOOPBACK}:{controller_port}",
+            "node.id": str(node.id),
+            "listeners": _addresses(listeners | {"CONTROLLER": voters[node.id]}),
+            "advertised.listeners": _addresses(advertised),
+            "listener.security.protocol.map": ",".join(
+                f"{name}:PLAINTEXT" for name in ("CONTROLLER", *listeners)
+            ),
+            "controller.quorum.voters": ",".join(
+                f"{voter}@{LOOPBACK}:{voter_port}" for voter, voter_port in voters.items()
+            ),
             "log.dirs": _value(store),
             **self._extra,
         }
@@ -185,11 +213,20 @@ class Broker:
 
     def _cluster_id(self) -> str | None:
         try:
-            lines = (self._store / "meta.properties").read_text().splitlines()
+            lines = (self.store / "meta.properties").read_text().splitlines()
         except OSError:
             return None
         pairs = (line.partition("=") for line in lines)
         return next((value for name, _, value in pairs if name == "cluster.id"), None)
+
+
+def new_cluster() -> str:
+    """Return an id for a new cluster."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def _addresses(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://{LOOPBACK}:{port}" for name, port in ports.items())
 
 
 def _value(path: Path) -> str:

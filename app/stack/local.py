@@ -148,7 +148,7 @@ def _start(server: Server, data: Path, progress: Callable[[str], None]) -> None:
         # Kept before it is ready: who is killed while waiting leaves a trail.
         state.keep(data, server.name, seat)
         try:
-            _wait(server, seat)
+            wait_until_ready(server, seat)
         except StackError:
             # Two starts at once may have found the same port free.
             if attempt == _ATTEMPTS or _PORT_TAKEN not in server.log.read_text(errors="replace"):
@@ -159,7 +159,8 @@ def _start(server: Server, data: Path, progress: Callable[[str], None]) -> None:
         return
 
 
-def _wait(server: Server, seat: Seat) -> None:
+def wait_until_ready(server: Server, seat: Seat) -> None:
+    """Return when the server launched in ``seat`` answers; raises StackError when it does not."""
     deadline = time.monotonic() + server.ready_s
     while not server.answers(seat, _FIRST_ANSWER_S):
         if not seat.taken:

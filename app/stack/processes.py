@@ -82,13 +82,14 @@ def stop(processes: Iterable[Process], grace_s: float) -> None:
     left = list(processes)
     for sign, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 10.0)):
         for process in left:
-            _signal(process, sign)
+            send(process, sign)
         deadline = time.monotonic() + patience_s
         while (left := [p for p in left if p.alive]) and time.monotonic() < deadline:
             time.sleep(POLL_S)
 
 
-def _signal(process: Process, sign: signal.Signals) -> None:
+def send(process: Process, sign: signal.Signals) -> None:
+    """Signal this very process; nothing happens when it has ended."""
     with contextlib.suppress(ProcessLookupError):
         fd = os.pidfd_open(process.pid)
         try:
