@@ -94,3 +94,6 @@ class Handover:
             await asyncio.wait_for(self._reading.commit(), self._commit_seconds)
         except TimeoutError:
             log.warning("offsets were not committed in time: their records will be read again")
+        # What could not be committed by now is the next owner's: in a later generation of the group
+        # it would set back what that one has committed.
+        self._reading.offsets.start({})

@@ -199,6 +199,8 @@ class Lane(Generic[StateT, EventT]):
                     raise self._failure
                 more = self._turn()
                 if self._stopping and self._idle():
+                    assert self._publisher is not None
+                    await self._publisher.sign_off()
                     self._drained = True
                     return
                 if more:

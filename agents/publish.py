@@ -11,6 +11,9 @@ from agents.ports import Clock, OutputPort, SourcePort
 from agents.stats import LaneStats
 from agents.wal import Wal
 
+FROZEN_MS = 1_000
+"""Who takes this long from one line to the next may have stood still, and been fenced meanwhile."""
+
 
 class Publisher(Generic[StateT, EventT]):
     """The closed groups of a lane. One at a time is written: until its outputs are acknowledged,
@@ -74,10 +77,16 @@ class Publisher(Generic[StateT, EventT]):
             self._stats.group_bytes += group.size
         outputs += group.loose
         if outputs:
+            if self._clock.elapsed() - self.written_at > FROZEN_MS:
+                await self.check()
             await self._outputs.send(outputs)
             self._stats.outputs += len(outputs)
         for topic, offset in group.done.items():
             self._source.done(self._lane, topic, offset)
+
+    async def sign_off(self) -> None:
+        """Leave nothing to be sent again by whoever comes next; raises as ``publish`` does."""
+        await self._wal.sign_off()
 
     async def check(self) -> None:
         """Look whether a zombie has written to the changelog."""

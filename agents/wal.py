@@ -52,6 +52,7 @@ class Wal:
         self._group: Collection[bytes] = recovered.group
         self._topics = dict(recovered.topics)
         self._stale = recovered.stale
+        self._unsent = bool(recovered.outbox.outputs or recovered.group)
 
     async def reopen(self, topics: Mapping[str, str]) -> None:
         """Write again what zombies wrote over before this owner's time, and new topic ids."""
@@ -74,9 +75,18 @@ class Wal:
         self._done |= group.done
         self._outbox = encode(Outbox(self._number, self._done, group.outputs))
         self._group = group.rows.keys()
+        self._unsent = bool(group.rows)
         batch = [Row(OUTBOX, self._prefix + self._outbox)]
         batch += [self._row(key, body) for key, body in group.rows.items()]
         await self._append([batch], unwritten)
+
+    async def sign_off(self) -> None:
+        """Write that nothing is left to be sent again: the last outputs are acknowledged.
+
+        Raises as ``write`` does.
+        """
+        if self._unsent:
+            await self.write(Group())
 
     async def check(self) -> None:
         """Ask whether anybody else has written; for a lane that has not written for a while."""

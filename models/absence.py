@@ -87,12 +87,17 @@ def is_silent(mark: int, due: int, member: Member) -> bool:
 
 
 def belated(marks: list[int], index: int, track: Track, done: int) -> Iterator[tuple[int, Rule]]:
-    """Yield (due, rule) of the deadlines of the mark at ``index`` that passed before it arrived."""
+    """Yield (due, rule) of the deadlines of the mark at ``index`` that passed before it arrived.
+
+    Not those that were overtaken before they would have expired: what is raised now would stand.
+    """
     at = at_of(marks[index])
-    follower = at_of(marks[index + 1]) if index + 1 < len(marks) else NEVER
+    later = marks[index + 1 :]
+    follower = at_of(later[0]) if later else NEVER
+    ended = min((at_of(mark) for mark in later if mark < 0), default=NEVER)
     for within, rule in track.rules:
         due = at + within
-        if due <= done and follower >= due:
+        if due <= done and follower >= due and ended >= due + rule.expires_after:
             yield due, rule
 
 

@@ -290,6 +290,16 @@ def test_a_late_view_that_was_followed_in_time_raises_nothing(tmp_path: Path, ki
     assert life.raised == before
 
 
+def test_nobody_is_told_of_late_not_to_have_bought_what_they_have_bought(tmp_path: Path) -> None:
+    when = absence("view_item", "purchase", "5s")
+    rule = {"rule": "short", "when": when, "expires_after": "1h"}
+    life = Life(book_of(write_rules(tmp_path / "rules", rule)))
+    life.sees("purchase", NOON + 30 * SECOND)
+    life.sees("visit", NOON + MINUTE)
+    life.sees("view_item", NOON)
+    assert life.standing == []
+
+
 def test_a_late_view_that_nothing_followed_raises_what_it_should_have(tmp_path: Path) -> None:
     when = absence("view_item", "purchase", "5s")
     life = Life(book_of(write_rules(tmp_path / "rules", {"rule": "short", "when": when})))

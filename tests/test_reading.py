@@ -188,6 +188,12 @@ async def test_before_partitions_are_given_up_lanes_finish_and_what_they_did_is_
     assert reading.started.is_set()
     await handover.finish()
     assert group.commits == [{BROWSE: 9}]
+    # A commit that was refused is not made again in the name of the next assignment.
+    reading.offsets.done(BROWSE, 11)
+    group.answers = [False, True]
+    await handover.finish()
+    assert not await reading.commit()
+    assert group.commits == [{BROWSE: 9}, {BROWSE: 11}]
     await handover.assigned({BROWSE}, work)
     await asyncio.sleep(0)
     await asyncio.sleep(0)

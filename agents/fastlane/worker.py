@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 from threading import Timer
 from typing import Any
 
@@ -16,7 +17,7 @@ from agents.fastlane.settings import SERVICE_LOG
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 4.5
+STOP_SECONDS = 4.0
 """When a stop that has been asked for is cut short: supervisors kill after 5 to 10 seconds."""
 
 
@@ -25,19 +26,35 @@ class FastWorker(faust.Worker):  # type: ignore[misc]
 
     logger = SERVICE_LOG
     told_to_stop = False
+    _finishing: asyncio.Future[None] | None = None
 
     def __init__(self, app: FastApp, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(app, quiet=True, redirect_stdouts=False, override_logging=False, loop=loop)
         self.spinner = None
 
-    def _schedule_shutdown(self, signal: Any) -> None:
+    def install_signal_handlers(self) -> None:
+        """Handle SIGTERM and SIGINT twice: at once, and when the event loop gets to it."""
+        super().install_signal_handlers()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._tell_to_stop)
+            signal.siginterrupt(number, False)
+
+    def _tell_to_stop(self, *_: Any) -> None:
+        if self.told_to_stop:
+            return
         self.told_to_stop = True
         # Without a broker some of what Faust and aiokafka wait for never comes, and they wait in
         # ways that also block the event loop.
         patience = Timer(STOP_SECONDS, _stop_waiting)
         patience.daemon = True
         patience.start()
-        super()._schedule_shutdown(signal)
+
+    def _schedule_shutdown(self, number: Any) -> None:
+        app: FastApp = self.app
+        if app.lanes.running and self._finishing is None:
+            # Faust first waits for what it fetches: the lanes need not.
+            self._finishing = asyncio.ensure_future(app.tables.recovery.handover.finish())
+        super()._schedule_shutdown(number)
 
 
 def run_worker(app: FastApp) -> int:

@@ -18,11 +18,11 @@ from typing import Any
 
 from agents.clocks import WallClock
 from agents.fastlane.app import FastApp, create_fast_app
-from agents.lanes import LaneWorld
 from agents.fastlane.settings import FastLaneConfig
 from agents.fastlane.worker import run_worker
 from agents.fold import Decoded, Refused
 from agents.lane import Lane, LaneLimits
+from agents.lanes import LaneWorld
 from agents.ports import Output, SourceRecord, SourceTopic
 from agents.recovery import Recovered
 
