@@ -39,9 +39,11 @@ from core_builders import (
     arrived,
     book_of,
     event,
+    lines,
     net,
     random_log,
     row_of,
+    same,
     shipped_book,
     write_rules,
 )
@@ -291,10 +293,10 @@ def test_a_late_view_that_was_followed_in_time_raises_nothing(tmp_path: Path, ki
 
 
 def test_nobody_is_told_of_late_not_to_have_bought_what_they_have_bought(tmp_path: Path) -> None:
-    when = absence("view_item", "purchase", "5s")
+    when = absence("view_item", same("purchase", "item_id"), "5s")
     rule = {"rule": "short", "when": when, "expires_after": "1h"}
     life = Life(book_of(write_rules(tmp_path / "rules", rule)))
-    life.sees("purchase", NOON + 30 * SECOND)
+    life.sees("purchase", NOON + 30 * SECOND, items=lines("a"))
     life.sees("visit", NOON + MINUTE)
     life.sees("view_item", NOON)
     assert life.standing == []

@@ -1,0 +1,181 @@
+"""A simulated process's membership of the group: joining, heartbeats, positions, fetches."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from agents.ports import Fetched, Place, Revoked, Start, StopWorker
+from simulation.errors import BrokerError, RebalanceUnderWay
+from simulation.groups import assign
+
+if TYPE_CHECKING:
+    from simulation.process import Process
+
+GROUP = "members"
+SESSION_MS = 10_000
+REBALANCE_MS = 15_000
+HEARTBEAT_SECONDS = 4.0
+
+
+class SimGroup:
+    """The ``GroupPort`` of a process: its membership, its positions, its fetches."""
+
+    def __init__(self, process: "Process") -> None:
+        self._process = process
+        self._group = process.world.broker.group(GROUP)
+        self._member = ""
+        self._generation = -1
+        self._lanes: frozenset[int] = frozenset()
+        self._positions: dict[Place, int] = {}
+        self._last: dict[Place, list[object]] = {}
+        self._interrupt = asyncio.Event()
+        self._waiting: asyncio.Future[None] | None = None
+        self.places: list[Place] = []
+        self.rewind = False
+
+    # -- membership
+
+    async def enter(self) -> frozenset[int]:
+        """Join until a generation has us; return the lanes that we get in it."""
+        process, group = self._process, self._group
+        while True:
+            try:
+                if not self._member:
+                    await process.point("join")
+                    self._member = group.enter(f"p{process.number}", SESSION_MS)
+                await process.point("join")
+                held = self._lanes
+                joined = await group.join(self._member, held, SESSION_MS, REBALANCE_MS)
+                await process.point("sync")
+                given = None
+                if joined.members:
+                    given = assign(process.world.lanes, joined.members)  # type: ignore[arg-type]
+                lanes = await group.sync(self._member, joined.generation, given)
+                await process.point("sync answered")
+            except RebalanceUnderWay:
+                continue
+            except BrokerError:
+                self._member = ""
+                continue
+            self._generation = joined.generation
+            self._lanes = lanes if isinstance(lanes, frozenset) else frozenset()
+            return self._lanes
+
+    async def beat_until_rebalance(self) -> None:
+        """Tell that we are alive until told that the group goes on without or with us."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self._process.point("heartbeat")
+            try:
+                self._group.heartbeat(self._member, self._generation)
+            except RebalanceUnderWay:
+                return
+            except BrokerError:
+                self._member = ""
+                return
+
+    async def leave(self) -> None:
+        """Leave the group."""
+        await self._process.point("leave")
+        with suppress(BrokerError):
+            if self._member:
+                self._group.leave(self._member)
+
+    def begin(self, places: list[Place]) -> None:
+        """Take note of a new assignment: nothing is sought yet."""
+        self.places = places
+        self._positions = {}
+        self._last = {}
+
+    def interrupt(self) -> None:
+        """Let a poll under way return."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+        self._interrupt.set()
+        self._interrupt = asyncio.Event()
+
+    async def interrupted(self) -> None:
+        """Wait until something may have changed."""
+        await self._interrupt.wait()
+
+    # -- the port
+
+    async def starts(self, places: Collection[Place]) -> Mapping[Place, Start]:
+        broker = self._process.world.broker
+        assigned = self.places
+        found = await self._process.request(
+            "starts",
+            lambda: {
+                place: Start(
+                    broker.beginning_offset(*place),
+                    broker.end_offset(*place),
+                    self._group.committed.get(place),
+                )
+                for place in sorted(places)
+            },
+        )
+        if assigned is not self.places:
+            raise Revoked
+        return found
+
+    async def seek(self, offsets: Mapping[Place, int]) -> None:
+        if not offsets.keys() <= set(self.places):
+            raise Revoked
+        self._positions.update(offsets)
+
+    async def fetch(self, places: Collection[Place], seconds: float) -> Fetched | None:
+        process, world = self._process, self._process.world
+        positions = self._positions
+        wanted = [place for place in sorted(places) if place in positions]
+        readable = [place for place in wanted if place.topic not in world.lagging]
+        arrival = world.broker.arrivals((*at, positions[at]) for at in readable)
+        if not arrival.done():
+            self._waiting = arrival
+            await world.woken(arrival, seconds)
+            if positions is not self._positions:
+                return None
+            readable = [place for place in wanted if place.topic not in world.lagging]
+        await process.point("fetch")
+        records: dict[Place, list[object]] = {}
+        rng = process.rng
+        for place in readable:
+            if positions[place] > world.broker.end_offset(*place):
+                raise StopWorker("a source partition no longer holds the offset to go on at")
+            found = world.broker.fetch(*place, positions[place], rng.choice((1, 2, 5, 50)))
+            if found.records:
+                records[place] = list(found.records)
+        fault = await process.point("fetch answered")
+        if positions is not self._positions or (fault and fault.kind == "lose answer"):
+            return None
+        if self.rewind and self._last:
+            # The same chunk once more: what the consumer had forgotten that it handed over.
+            self.rewind = False
+            world.count("rewind")
+            return Fetched(dict(self._last), dict(positions))
+        for place, chunk in records.items():
+            positions[place] = chunk[-1].offset + 1  # type: ignore[attr-defined]
+        self._last = records
+        return Fetched(records, dict(positions))
+
+    async def commit(self, offsets: Mapping[Place, int]) -> bool:
+        member, generation = self._member, self._generation
+        if not offsets.keys() <= set(self.places):
+            # aiokafka's IllegalStateError.
+            return False
+
+        def commit() -> bool:
+            before = dict(self._group.committed)
+            try:
+                self._group.commit(member, generation, {(*at,): n for at, n in offsets.items()})
+            except BrokerError:
+                return False
+            for place, offset in offsets.items():
+                if offset < before.get(place, 0):
+                    self._process.world.broken.append(
+                        f"p{self._process.number} committed {place} back from {before[place]} "
+                        f"to {offset}"
+                    )
+            return True
+
+        return await self._process.request("commit", commit)
