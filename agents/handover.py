@@ -36,6 +36,7 @@ class Handover:
         self._on_failure = on_failure
         self._commit_seconds = commit_seconds
         self._taking: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def assigned(
         self, places: Collection[Place], working: Callable[[], Awaitable[None]]
@@ -45,7 +46,8 @@ class Handover:
         ``working`` is called when they work and their records may be fetched.
         """
         await self.give_up()
-        self._taking = asyncio.create_task(self._take(set(places), working))
+        if not self._closed:
+            self._taking = asyncio.create_task(self._take(set(places), working))
 
     async def _take(
         self, places: Collection[Place], working: Callable[[], Awaitable[None]]
@@ -85,15 +87,17 @@ class Handover:
             self._taking.cancel()
             await asyncio.wait([self._taking])
 
+    async def close(self) -> None:
+        """Finish, and take over nothing any more: the worker was told to stop."""
+        self._closed = True
+        await self.finish()
+
     async def finish(self) -> None:
         """Let the lanes finish what is under way, and commit it."""
         self._reading.stop()
         await self.give_up()
         await self._lanes.stop()
         try:
-            await asyncio.wait_for(self._reading.commit(), self._commit_seconds)
+            await asyncio.wait_for(self._reading.commit_last(), self._commit_seconds)
         except TimeoutError:
             log.warning("offsets were not committed in time: their records will be read again")
-        # What could not be committed by now is the next owner's: in a later generation of the group
-        # it would set back what that one has committed.
-        self._reading.offsets.start({})

@@ -155,7 +155,8 @@ class GroupPort(Protocol):
     async def fetch(self, places: Collection[Place], seconds: float) -> Fetched | None:
         """Return what there is in these partitions, waiting so long for the first record.
 
-        None: nothing was asked. Raises what no waiting cures.
+        None: nothing was asked. Never cancelled: it may go on, and take records, all the same.
+        Raises what no waiting cures.
         """
 
     async def commit(self, offsets: Mapping[Place, int]) -> bool:

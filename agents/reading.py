@@ -28,7 +28,8 @@ class Reading:
         """Counts seeks and revocations: a chunk fetched in another era is stale."""
         self._group = group
         self._held: set[Place] = set()
-        self._fetching = asyncio.Lock()
+        self._polling: asyncio.Task[tuple[int, Mapping[Place, list[Any]]]] | None = None
+        self._seeking = asyncio.Lock()
         self._committing = asyncio.Lock()
         self._positions: dict[Place, int] = {}
         self._next_record: dict[Place, int] = {}
@@ -44,7 +45,8 @@ class Reading:
         """
         self.stop()
         era = self.era
-        async with self._fetching:
+        async with self._seeking:
+            await self._end_poll()
             starts = await self._group.starts(places)
             for place, start in starts.items():
                 _check(place, start)
@@ -84,22 +86,45 @@ class Reading:
     ) -> tuple[int, Mapping[Place, list[Any]]]:
         """Return what there is in these partitions but for those held, and the era it belongs to.
 
-        Waits so long for the first record. Raises what the port raises.
+        Waits so long for the first record. Raises what the port raises. What a cancelled poll has
+        under way comes with the next one: a fetch that nobody waits for any more would still take
+        its records, and after a seek those of the new place.
         """
-        async with self._fetching:
-            wanted = set(places) - self._held
-            if not self.started.is_set() or not wanted:
-                await asyncio.sleep(HELD_POLL_SECONDS)
-                return self.era, {}
-            era = self.era
-            wait = HELD_POLL_SECONDS if self._held else seconds
-            fetched = await self._group.fetch(wanted, wait)
+        polling = self._polling
+        if polling is None:
+            polling = self._polling = asyncio.create_task(self._poll(places, seconds))
+        try:
+            return await asyncio.shield(polling)
+        except asyncio.CancelledError:
+            polling = None
+            raise
+        finally:
+            if polling is not None and self._polling is polling:
+                self._polling = None
+
+    async def _poll(
+        self, places: Collection[Place], seconds: float
+    ) -> tuple[int, Mapping[Place, list[Any]]]:
+        wanted = set(places) - self._held
+        era = self.era
+        if not self.started.is_set() or not wanted:
+            await asyncio.sleep(HELD_POLL_SECONDS)
+            return era, {}
+        fetched = await self._group.fetch(wanted, HELD_POLL_SECONDS if self._held else seconds)
         if fetched is None:
             return era, {}
         if self.is_current(era):
             self._positions.update(fetched.positions)
             self._next_record.update((at, r[-1].offset + 1) for at, r in fetched.records.items())
         return era, fetched.records
+
+    async def _end_poll(self) -> None:
+        polling = self._polling
+        if polling is not None:
+            await asyncio.wait([polling])
+            # Whoever still waits for it gets it; otherwise it is from before the seek, and dropped.
+            if self._polling is polling:
+                self._polling = None
 
     def read_to(self, place: Place, end: int) -> int:
         """Return the offset that a lane reaches once it has been handed all records below ``end``.
@@ -116,7 +141,15 @@ class Reading:
     # -- what is committed
 
     async def commit(self) -> bool:
-        """Commit what the lanes have declared done; return whether anything was."""
+        """Commit what the lanes have declared done; return whether anything was.
+
+        Only while records may be handed over: between two assignments it would be committed in the
+        name of a generation in which somebody else may have gone further.
+        """
+        return self.started.is_set() and await self.commit_last()
+
+    async def commit_last(self) -> bool:
+        """Commit the same after ``stop``, before the partitions are given up."""
         async with self._committing:
             due = self.offsets.due()
             if not due or not await self._group.commit(due):

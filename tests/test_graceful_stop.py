@@ -120,8 +120,8 @@ def check_everything_is_said(shop: Shop, *, once: bool = True) -> None:
     wait_for(said, "every trigger", shop.place)
     messages = shop.ledger.sent("triggers")
     found = {comparable(message.value()) for message in messages}
-    assert not expected.triggers - found, "missing"
-    assert not found - expected.triggers, "spurious or wrong"
+    assert sorted(expected.triggers - found) == [], "missing"
+    assert sorted(found - expected.triggers) == [], "spurious or wrong"
     for identity, values in repeats(messages).items():
         assert len(set(values)) == 1, identity
     if once:

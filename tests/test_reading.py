@@ -37,6 +37,10 @@ class Group:
         self.sought = dict(offsets)
 
     async def fetch(self, places: Collection[Place], seconds: float) -> Fetched:
+        # As in the consumer's thread: what was asked for goes on whoever stops waiting for it.
+        return await asyncio.shield(asyncio.create_task(self._fetch(places)))
+
+    async def _fetch(self, places: Collection[Place]) -> Fetched:
         self.asked.append(set(places))
         await self.may_fetch.wait()
         records = {}
@@ -122,6 +126,43 @@ async def test_a_place_that_the_broker_does_not_hold_stops_the_worker(
     assert not reading.started.is_set()
 
 
+async def test_a_fetch_that_nobody_waits_for_takes_no_records_of_the_next_assignment(
+    reading: Reading, group: Group
+) -> None:
+    await reading.begin(ASSIGNED)
+    group.may_fetch.clear()
+    polling = asyncio.create_task(reading.poll(ASSIGNED, 0))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    polling.cancel()
+    await asyncio.wait([polling])
+    # The group's connection knows nothing of that: the fetch goes on.
+    beginning = asyncio.create_task(reading.begin(ASSIGNED))
+    await asyncio.sleep(0.01)
+    group.may_fetch.set()
+    await beginning
+    _, fetched = await reading.poll(ASSIGNED, 0)
+    assert fetched[BROWSE][0].offset == 5
+    assert reading.read_to(BROWSE, 100) == 100
+
+
+async def test_what_a_cancelled_poll_had_under_way_comes_with_the_next(
+    reading: Reading, group: Group
+) -> None:
+    await reading.begin(ASSIGNED)
+    group.may_fetch.clear()
+    polling = asyncio.create_task(reading.poll(ASSIGNED, 0))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    polling.cancel()
+    await asyncio.wait([polling])
+    group.may_fetch.set()
+    era, fetched = await reading.poll(ASSIGNED, 0)
+    assert reading.is_current(era)
+    assert fetched[BROWSE][0].offset == 5
+    assert len(group.asked) == 1
+
+
 async def test_held_partitions_are_not_asked_for(reading: Reading, group: Group) -> None:
     await reading.begin(ASSIGNED)
     reading.hold(CART)
@@ -188,7 +229,7 @@ async def test_before_partitions_are_given_up_lanes_finish_and_what_they_did_is_
     assert reading.started.is_set()
     await handover.finish()
     assert group.commits == [{BROWSE: 9}]
-    # A commit that was refused is not made again in the name of the next assignment.
+    # A commit that was refused is not made again before the next assignment has begun.
     reading.offsets.done(BROWSE, 11)
     group.answers = [False, True]
     await handover.finish()

@@ -53,7 +53,7 @@ class FastWorker(faust.Worker):  # type: ignore[misc]
         app: FastApp = self.app
         if app.lanes.running and self._finishing is None:
             # Faust first waits for what it fetches: the lanes need not.
-            self._finishing = asyncio.ensure_future(app.tables.recovery.handover.finish())
+            self._finishing = asyncio.ensure_future(app.tables.recovery.handover.close())
         super()._schedule_shutdown(number)
 
 
