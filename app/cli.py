@@ -21,6 +21,7 @@ PARTS = (
     "app.member_command",
     "app.contracts",
     "app.bench.commands",
+    "app.chaos.commands",
 )
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells say it

@@ -31,10 +31,10 @@ from app.demo.nightly import Comparison, Ends, Reminder, compare, ends_of, night
 from app.demo.player import MOST_AHEAD, FollowedClock, Player
 from app.demo.summary import Summary, percentiles
 from app.demo.view import LiveView, Picture, Ticker, bar, plain_line, shortened
-from app.demo.worker_process import Deadlines
 from app.event_reading import Record
 from app.importers.report import InputError
 from app.stack import StackInfo
+from app.worker_process import Deadlines
 from config.paths import load_config
 from models.times import DAY, HOUR, parse_instant, rfc3339
 from models.triggers import Reason, Transition, Trigger, TriggerCancelled, TriggerContext

@@ -1,10 +1,13 @@
-"""Measurements on the real broker: throughput beside peers, latency, recovery, memory, timers.
+"""Measurements on the real broker: how fast, how soon, how large, and what a fault costs.
 
 Nothing here decides what passes: every command prints what it saw, with the machine it saw it on.
 
 * ``commands``: the command line; ``report``: how figures are printed.
-* ``place``: a corner of a broker of its own, made and cleared away; ``worker_process``: a real
-  worker on it, measured from outside.
+* ``place``: a corner of a broker of its own, made and cleared away, with a worker on it; ``crew``:
+  several of them; ``watching``: who reads what they write.
 * ``throughput``: ``simple_job`` through ``engines`` in turns, and the full worker beside them.
-* ``latency``, ``recovery``, ``memory``, ``timers``: the other four; ``filling`` writes changelogs.
+* ``latency``, ``recovery``, ``memory``, ``timers``: a single worker; ``made_rows`` writes its
+  changelog.
+* ``takeover``: a worker is killed; ``storm``: workers come and go all the time.
+* ``commits``: our way of committing a group beside Kafka transactions.
 """

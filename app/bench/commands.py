@@ -13,16 +13,20 @@ from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException
 
 from app.bench import place, report
+from app.bench.commits import GROUP_KB, LANES, commits
 from app.bench.latency import latency
 from app.bench.memory import memory
 from app.bench.place import PARTITIONS, BenchError
 from app.bench.recovery import recovery
+from app.bench.storm import storm
+from app.bench.takeover import takeover
 from app.bench.throughput import EVENTS, throughput
 from app.bench.timers import timers
 from app.event_reading import BadLine
 from app.options import broker_options, positive, settings_of
 from app.stack import StackError
 from app.topology import TopologyError
+from app.worker_process import WorkerFailed
 from config.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 MEMBERS = 1_000_000
+_FAILURES = (BenchError, WorkerFailed, StackError, TopologyError, KafkaException, KafkaError)
 
 Measure = Callable[[Settings, argparse.Namespace], dict[str, Any]]
 
@@ -38,7 +43,7 @@ def add_parsers(subparsers: "Subparsers") -> None:
     """Register the commands."""
     bench = subparsers.add_parser(
         "bench",
-        help="measure: throughput beside peers, latency, recovery, memory, timers",
+        help="measure: throughput, latency, recovery, memory, timers, takeover, storm, commits",
         description="Measure on the local stack (started if needed) or on --broker. Figures of "
         "one run may be compared; those of two runs only if the machine was as busy.",
     )
@@ -79,6 +84,35 @@ def add_parsers(subparsers: "Subparsers") -> None:
     )  # fmt: skip
     _members(one)
 
+    one = _add(
+        kinds, "takeover", "from kill -9 of a worker to the next triggers of its lanes",
+        lambda settings, given: takeover(settings, given.members, given.workers, given.kills),
+    )  # fmt: skip
+    _members(one)
+    one.add_argument("--workers", type=_several, default=2, metavar="W")
+    one.add_argument("--kills", type=positive, default=3, metavar="K", help="one after another")
+
+    one = _add(
+        kinds, "storm", "events a second while workers come and go, beside calm",
+        lambda settings, given: storm(settings, given.events),
+    )  # fmt: skip
+    one.add_argument("--events", type=_enough, default=600_000, metavar="N", help="the backlog")
+
+    one = _add(
+        kinds, "commits", "what a group's commit costs, beside Kafka transactions",
+        lambda settings, given: commits(
+            settings, given.kb, given.lanes, given.seconds, given.rounds
+        ),
+    )  # fmt: skip
+    one.add_argument(
+        "--kb", type=positive, nargs="+", default=GROUP_KB, metavar="N", help="rows of a group"
+    )
+    one.add_argument(
+        "--lanes", type=_lanes, nargs="+", default=LANES, metavar="L", help="committing at once"
+    )
+    one.add_argument("--seconds", type=positive, default=4, metavar="S", help="per turn")
+    one.add_argument("--rounds", type=positive, default=2, metavar="R", help="turns per way")
+
 
 def _add(kinds: "Subparsers", name: str, about: str, measure: Measure) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = kinds.add_parser(
@@ -91,6 +125,21 @@ def _add(kinds: "Subparsers", name: str, about: str, measure: Measure) -> argpar
 
 def _members(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--members", type=positive, default=MEMBERS, metavar="N")
+
+
+def _several(text: str) -> int:
+    """Return a number of workers that leaves somebody when one is killed."""
+    number = positive(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError("at least 2 workers are needed")
+    return number
+
+
+def _lanes(text: str) -> int:
+    number = positive(text)
+    if number > PARTITIONS:
+        raise argparse.ArgumentTypeError(f"there are {PARTITIONS} lanes")
+    return number
 
 
 def _enough(text: str) -> int:
@@ -111,7 +160,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except (BadLine, OSError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    except (BenchError, StackError, TopologyError, KafkaException, KafkaError) as error:
+    except _FAILURES as error:
         print(error, file=sys.stderr)
         return FAILED
     figures["machine"] = {**before, "load_after": report.machine()["load"]}

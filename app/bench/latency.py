@@ -7,12 +7,12 @@ from typing import Any
 
 import orjson
 
-from app.bench.place import Place, place, say
+from app.bench.place import Place, place, say, worker
 from app.bench.report import percentiles
 from app.bench.watching import Watcher, watching
-from app.bench.worker_process import WorkerProcess, worker
 from app.event_reading import Record
 from app.producing import EventProducer
+from app.worker_process import WorkerProcess
 from config.paths import RULES_FOLDER, package_dir
 from config.rule_files import POLICY_FILE
 from config.settings import Settings

@@ -8,10 +8,9 @@ from typing import Any
 
 from agents.deadlines import DeadlineIndex
 from app.bench.made_rows import rows_of
-from app.bench.place import PARTITIONS, place, say
+from app.bench.place import PARTITIONS, place, say, worker
 from app.bench.recovery import LIMIT_SECONDS, recovered
 from app.bench.report import at
-from app.bench.worker_process import worker
 from app.event_reading import ReadingReport, read_events
 from app.options import book_of
 from config.paths import package_dir

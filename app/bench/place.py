@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from app import stack
 from app.stack.commands import default_data_dir
 from app.topology import client_config, ensure_topics
+from app.worker_process import WorkerProcess
 from config.settings import Settings, load_settings
 
 PARTITIONS = 16
@@ -91,6 +92,10 @@ class Place:
         finally:
             consumer.close()
 
+    def worker_log(self) -> Path:
+        """Return a new place for what a worker says."""
+        return self.folder / f"worker-{time.monotonic_ns()}.log"
+
     def clear(self) -> None:
         """Delete every topic whose name begins with ours."""
         admin, prefix = self._admin, self.settings.app_id
@@ -138,3 +143,13 @@ def place(settings: Settings, name: str, partitions: int = PARTITIONS) -> Iterat
             yield made
         finally:
             made.clear()
+
+
+@contextmanager
+def worker(here: Place, *words: str) -> Iterator[WorkerProcess]:
+    """Yield a worker with these command-line arguments; it has ended afterwards in any case."""
+    process = WorkerProcess(words, here.variables, here.worker_log())
+    try:
+        yield process
+    finally:
+        process.stop()

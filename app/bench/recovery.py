@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from app.bench.made_rows import fill, made_rows
-from app.bench.place import place, say
-from app.bench.worker_process import WorkerProcess, worker
+from app.bench.made_rows import fill, filled, made_rows
+from app.bench.place import place, say, worker
 from app.options import book_of
+from app.worker_process import WorkerProcess
 from config.settings import Settings
 
 LIMIT_SECONDS = 600.0
@@ -38,7 +38,7 @@ def recovered(settings: Settings, members: int) -> Iterator[Recovered]:
     row_bytes = sum(len(row.body) for row in rows) / len(rows)
     with place(settings, "recovery", settings.partitions) as here:
         here.make_topics()
-        fill(here, rows, members)
+        fill(here, filled(rows, members))
         say("starting a worker")
         with worker(here) as process:
             took = process.wait_until_ready(LIMIT_SECONDS)

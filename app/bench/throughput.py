@@ -20,14 +20,14 @@ from confluent_kafka import Producer
 
 from app.bench import simple_job
 from app.bench.meter import Job, Measured
-from app.bench.place import BenchError, Place, place, say
+from app.bench.place import BenchError, Place, place, say, worker
 from app.bench.simple_job import Fired, Record, digest, digest_of, oracle
-from app.bench.worker_process import WorkerProcess, worker
 from app.event_reading import Record as EventRecord
 from app.options import book_of
 from app.producing import EventProducer, produce_all
 from app.simulator import DEFAULT_END_MS, simulate
 from app.topology import client_config, output_topics
+from app.worker_process import WorkerProcess
 from config.settings import Settings
 from models.decoding import Received, receive
 from models.events import TOPIC_OF
@@ -98,9 +98,9 @@ def throughput(settings: Settings, events: int = EVENTS, rounds: int = 3) -> dic
     share = max(events // STOCK_SHARE, 2 * partitions)
     whole, part = _log(records), _log(simple_job.prefix(records, share, partitions))
     book = book_of(None, settings)
-    simulated = _simulated(events)
+    simulated = simulated_events(events)
     say(f"replaying {len(simulated):,} simulated events, for what the worker must say")
-    said = _said(simulated, book)
+    said = said_by_replay(simulated, book)
     peers, skipped = _peers()
     engines = {"lane": whole, "stock_faust": part, "confluent_loop": whole}
     engines |= dict.fromkeys(peers, whole)
@@ -199,7 +199,7 @@ def _fired(here: Place, topic: str) -> list[Fired]:
 # --- the full worker ------------------------------------------------------------------------------
 
 
-def _simulated(events: int) -> list[EventRecord]:
+def simulated_events(events: int) -> list[EventRecord]:
     """Return the first events of made members, in the product's own contract."""
     members = max(events // EVENTS_PER_SIMULATED_MEMBER, 10)
     encode = msgspec.json.Encoder().encode
@@ -213,17 +213,18 @@ def _simulated(events: int) -> list[EventRecord]:
     return log
 
 
-def _said(log: Iterable[EventRecord], book: RuleBook) -> set[str]:
+def said_by_replay(log: Iterable[EventRecord], book: RuleBook) -> set[str]:
     """Return the triggers and cancellations that a replay gives, each as a line."""
     events = [_received(record, place) for place, record in enumerate(log)]
-    return {_line(message) for outcome in replay(events, book) for message in outcome.triggers}
+    return {line_of(message) for outcome in replay(events, book) for message in outcome.triggers}
 
 
 def _received(record: EventRecord, offset: int) -> Received:
     return receive(record.topic, record.raw, record.key, 0, offset, record.at)
 
 
-def _line(message: TriggerMessage) -> str:
+def line_of(message: TriggerMessage) -> str:
+    """Return what tells a trigger or a cancellation from all others."""
     kind = "trigger" if isinstance(message, Trigger) else "trigger_cancelled"
     return f"{kind} {message.trigger_id}"
 
@@ -240,7 +241,7 @@ def _take_workers_turn(settings: Settings, run: Run, log: list[EventRecord], mes
             rss = process.memory_mb("VmHWM")
             run.turns.append(Measured(done_cpu - cpu, done - began, rss, cpu))
         decode = msgspec.json.Decoder(TriggerMessage).decode
-        run.digests.append(digest({_line(decode(m.value())) for m in here.read(out.triggers)}))
+        run.digests.append(digest({line_of(decode(m.value())) for m in here.read(out.triggers)}))
 
 
 def _when_out(here: Place, process: WorkerProcess, messages: int) -> tuple[float, float]:

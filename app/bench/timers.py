@@ -8,11 +8,10 @@ from typing import Any
 
 from agents.deadlines import DeadlineIndex
 from app.bench.latency import DEADLINES, deadline_lateness, quick_rules
-from app.bench.made_rows import fill, made_rows
-from app.bench.place import place, say
+from app.bench.made_rows import fill, filled, made_rows
+from app.bench.place import place, say, worker
 from app.bench.recovery import LIMIT_SECONDS
 from app.bench.watching import watching
-from app.bench.worker_process import worker
 from app.options import book_of
 from config.settings import Settings
 from models.member import due_of
@@ -35,7 +34,7 @@ def timers(settings: Settings, members: int) -> dict[str, Any]:
         book = book_of(config, here.settings)
         rows = made_rows(book, time.time_ns() // 1_000_000)
         armed = sum(due_of(row.body) is not None for row in rows) / len(rows)
-        fill(here, rows, members)
+        fill(here, filled(rows, members))
         with worker(here, "--config", str(config)) as process, watching(here) as watcher:
             process.wait_until_ready(LIMIT_SECONDS)
             say(f"{DEADLINES:,} deadlines among {members:,} members of one lane")

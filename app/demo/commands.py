@@ -12,13 +12,13 @@ from rich.console import Console
 
 from app.demo.feed import SAMPLE, Feed, data_feed, made_feed, now_ms
 from app.demo.story import Demo, NoProgress, Pace, run
-from app.demo.worker_process import WorkerDied
 from app.event_reading import BadLine
 from app.importers.report import InputError
 from app.importers.sources import DATA_SETS
 from app.options import book_of, config_options, positive, settings_of
 from app.stack import StackError
 from app.topology import TopologyError
+from app.worker_process import WorkerFailed
 from config.settings import Settings
 from models.times import MINUTE
 
@@ -107,7 +107,7 @@ def run_command(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted before it began")
         return DONE
-    except (StackError, TopologyError, WorkerDied, NoProgress) as error:
+    except (StackError, TopologyError, WorkerFailed, NoProgress) as error:
         return _failed(str(error))
     except KafkaException as error:
         return _failed(f"Kafka: {error.args[0].str()}")

@@ -12,7 +12,7 @@ from rich.live import Live
 from app.demo.gateway import Gateway, News, Seen
 from app.demo.player import Player
 from app.demo.view import LEAST_HEIGHT, LEAST_WIDTH, LiveView, Picture, Ticker, plain_line
-from app.demo.worker_process import Deadlines, WorkerProcess
+from app.worker_process import Deadlines, WorkerProcess
 
 DRAW_SECONDS = 0.15
 PLAIN_SECONDS = 1.0

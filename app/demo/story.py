@@ -27,12 +27,12 @@ from app.demo.nightly import compare, ends_of
 from app.demo.player import CommittedOffsets, FollowedClock, Player
 from app.demo.show import Observer, Show, show_of
 from app.demo.summary import Summary
-from app.demo.worker_process import WorkerProcess
 from app.producing import EventProducer
 from app.redis_store import key_prefix
 from app.stack import StackInfo
 from app.stack.commands import default_data_dir
 from app.topology import client_config, ensure_topics
+from app.worker_process import WorkerProcess
 from config.settings import PREFIX, Settings
 from models.rulebook import RuleBook
 from models.times import DAY
@@ -110,7 +110,7 @@ def run(demo: Demo, console: Console, say: Say) -> Summary:
     """Play the demo and return what it came to; ``say`` is told the steps of the set-up.
 
     Ctrl-C and SIGTERM end the play early; before it has begun they raise ``KeyboardInterrupt``.
-    Raises ``StackError``, ``TopologyError``, ``KafkaException``, ``WorkerDied`` and
+    Raises ``StackError``, ``TopologyError``, ``KafkaException``, ``WorkerFailed`` and
     ``NoProgress``. Afterwards nothing runs that was started here, and nothing of it is left on
     the servers.
     """
@@ -184,7 +184,7 @@ def _play_and_judge(
         worker = WorkerProcess(
             ["--clock", f"follow:{clock.path}", *demo.worker_arguments],
             {PREFIX + name.upper(): str(getattr(settings, name)) for name in _GIVEN},
-            settings.data_dir,
+            settings.data_dir / "worker.log",
         )
         parts.callback(worker.stop)
         gateway = parts.enter_context(closing(Gateway(settings)))

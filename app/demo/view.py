@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.demo.gateway import News
-from app.demo.worker_process import Deadlines
+from app.worker_process import Deadlines
 from models.times import DAY, SECOND, parse_instant
 
 STAGES = {

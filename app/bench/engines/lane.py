@@ -11,11 +11,11 @@ import msgspec
 
 from agents.clocks import StreamClock
 from agents.fastlane.app import create_fast_app
-from agents.lanes import LaneWorld
 from agents.fastlane.settings import FastLaneConfig
 from agents.fastlane.worker import run_worker
 from agents.fold import Decoded, Refused
 from agents.lane import Lane
+from agents.lanes import LaneWorld
 from agents.ports import Output, SourceRecord
 from app.bench.meter import Job, Meter
 from app.bench.simple_job import DAY_MS, HALF_HOUR_MS, HOUR_MS, WEEK_MS, Fired, encode
