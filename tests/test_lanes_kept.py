@@ -21,7 +21,8 @@ class Log:
         self.end: int | None = None
         self.outbox: LoggedRow | None = None
         self.reads = 0
-        self.stuck = False
+        self.may_read = asyncio.Event()
+        self.may_read.set()
 
     async def append(self, lane: int, rows: Sequence[Row]) -> int:
         first = self.by_another(*rows)
@@ -42,8 +43,7 @@ class Log:
 
     async def read(self, lane: int, start: int, end: int) -> AsyncIterator[list[LoggedRow]]:
         self.reads += 1
-        while self.stuck:
-            await asyncio.sleep(0)
+        await self.may_read.wait()
         yield [LoggedRow(offset, *self.rows[offset]) for offset in range(start, end)]
 
 
@@ -203,13 +203,13 @@ async def test_a_take_over_that_was_given_up_half_way_leaves_no_rows_to_be_trust
     outbox = encode(Outbox(2, {"browse": 9}, []))
     worker.log.by_another(Row(OUTBOX, prefix + outbox), Row(b"rm0", prefix + b"newer"))
     worker.idle = True
-    worker.log.stuck = True
+    worker.log.may_read.clear()
     taking = asyncio.create_task(worker.lanes.take_over([0]))
     await asyncio.sleep(0)
     await asyncio.sleep(0.01)
     taking.cancel()
     await asyncio.wait([taking])
-    worker.log.stuck = False
+    worker.log.may_read.set()
     # Nobody else has written since: the fence lands right behind what this worker wrote last.
     await worker.recovered()
     assert worker.table.rows(0)[b"m0"] == b"newer"

@@ -1,4 +1,4 @@
-"""Seven known bugs, put back into our own code, to show that the simulation finds each."""
+"""Known bugs, put back into our own code, to show that the simulation finds each."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from agents.members import MemberFold
 from agents.pace import Pace
 from agents.ports import ChangelogPort, SourceTopic
 from agents.publish import Publisher
+from agents.reading import Reading
 from agents.recovery import EPOCH_BYTES, FENCE, Recovered, recover
 from agents.wal import Wal
 
@@ -110,6 +111,15 @@ def safe_time_ignored() -> Patch:
     return patch.object(Pace, "fire_upto", fire_upto)
 
 
+def fetches_abandoned() -> Patch:
+    """Give up a fetch with the poll that waits for it, and seek while it goes on."""
+
+    async def poll(self: Reading, places: Any, seconds: float) -> Any:
+        return await self._poll(places, seconds)
+
+    return patch.object(Reading, "poll", poll)
+
+
 BUGS: Mapping[str, Callable[[], Patch]] = {
     "outputs-before-the-group": outputs_before_the_group,
     "no-applied-offset": no_applied_offset,
@@ -118,6 +128,7 @@ BUGS: Mapping[str, Callable[[], Patch]] = {
     "outbox-not-resent": outbox_not_resent,
     "deadlines-not-rebuilt": deadlines_not_rebuilt,
     "safe-time-ignored": safe_time_ignored,
+    "fetches-abandoned": fetches_abandoned,
 }
 
 

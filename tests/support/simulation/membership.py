@@ -16,6 +16,8 @@ GROUP = "members"
 SESSION_MS = 10_000
 REBALANCE_MS = 15_000
 HEARTBEAT_SECONDS = 4.0
+FETCH_SECONDS = 0.25
+"""What a fetch that an assignment has interrupted still waits for records, at most."""
 
 
 class SimGroup:
@@ -30,6 +32,7 @@ class SimGroup:
         self._positions: dict[Place, int] = {}
         self._last: dict[Place, list[object]] = {}
         self._interrupt = asyncio.Event()
+        self._assigned = asyncio.Event()
         self._waiting: asyncio.Future[None] | None = None
         self.places: list[Place] = []
         self.rewind = False
@@ -39,6 +42,8 @@ class SimGroup:
     async def enter(self) -> frozenset[int]:
         """Join until a generation has us; return the lanes that we get in it."""
         process, group = self._process, self._group
+        self._assigned.clear()
+        self.interrupt()
         while True:
             try:
                 if not self._member:
@@ -84,6 +89,7 @@ class SimGroup:
 
     def begin(self, places: list[Place]) -> None:
         """Take note of a new assignment: nothing is sought yet."""
+        self._assigned.set()
         self.places = places
         self._positions = {}
         self._last = {}
@@ -125,6 +131,11 @@ class SimGroup:
         self._positions.update(offsets)
 
     async def fetch(self, places: Collection[Place], seconds: float) -> Fetched | None:
+        # As in the thread of aiokafka's consumer: what was asked for goes on, and takes records,
+        # whoever stops waiting for it, and in whichever assignment it gets to it.
+        return await asyncio.shield(asyncio.create_task(self._fetch(places, seconds)))
+
+    async def _fetch(self, places: Collection[Place], seconds: float) -> Fetched | None:
         process, world = self._process, self._process.world
         positions = self._positions
         wanted = [place for place in sorted(places) if place in positions]
@@ -133,10 +144,17 @@ class SimGroup:
         if not arrival.done():
             self._waiting = arrival
             await world.woken(arrival, seconds)
-            if positions is not self._positions:
-                return None
-            readable = [place for place in wanted if place.topic not in world.lagging]
+            if not self._assigned.is_set():
+                # It waits for the assignment to come, and goes on with that.
+                await self._assigned.wait()
+                await asyncio.sleep(process.rng.uniform(0, FETCH_SECONDS))
         await process.point("fetch")
+        positions = self._positions
+        readable = [
+            place
+            for place in sorted(places)
+            if place in positions and place.topic not in world.lagging
+        ]
         records: dict[Place, list[object]] = {}
         rng = process.rng
         for place in readable:

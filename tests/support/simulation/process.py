@@ -245,8 +245,14 @@ class Process:
             await self.group.beat_until_rebalance()
             self.reading.stop()
             self.handover.void()
-            self.group.interrupt()
+            await self._restart_feeding()
             await self.handover.finish()
+
+    async def _restart_feeding(self) -> None:
+        # Faust's fetcher is stopped and started again at every rebalance, whatever it waits for.
+        self._tasks[1].cancel()
+        await asyncio.wait(self._tasks[1:2])
+        self._tasks[1] = asyncio.create_task(self._guarded(self._feed))
 
     async def _working(self) -> None:
         await self._if_running()
