@@ -375,7 +375,7 @@ def test_deadlines_fire_among_many_armed_ones(kafka_stack: StackInfo, tmp_path: 
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_the_lanes_of_a_killed_worker_raise_triggers_again(
     kafka_stack: StackInfo, tmp_path: Path
 ) -> None:
@@ -390,7 +390,7 @@ def test_the_lanes_of_a_killed_worker_raise_triggers_again(
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_storm_changes_nothing_in_what_is_said(kafka_stack: StackInfo, tmp_path: Path) -> None:
     figures = bench(kafka_stack, tmp_path, "storm", "--events", "80000")
     assert figures["digest_ok"], figures

@@ -336,7 +336,7 @@ def verdict_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.timeout(900)
 def test_twenty_faults_of_every_kind_leave_no_trigger_missing_spurious_or_wrong() -> None:
     found = verdict_of(chaos("--kills", "20", "--seed", "4", "--workers", "3", "--json"))
@@ -347,7 +347,7 @@ def test_twenty_faults_of_every_kind_leave_no_trigger_missing_spurious_or_wrong(
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.timeout(900)
 def test_three_brokers_lose_one_and_nothing_else() -> None:
     only = "broker_kill,worker_kill,net_drop"

@@ -352,7 +352,7 @@ def ready(world: ChaosWorld, *numbers: int) -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_who_comes_through_a_proxy_is_told_no_other_way(world: ChaosWorld) -> None:
     for proxy in world.proxies:
         brokers = client(proxy).list_topics(timeout=PATIENCE).brokers.values()
@@ -362,7 +362,7 @@ def test_who_comes_through_a_proxy_is_told_no_other_way(world: ChaosWorld) -> No
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_partition_cuts_off_its_own_worker_only(world: ChaosWorld) -> None:
     cut, other = map(client, world.proxies)
     assert reaches(cut)
@@ -377,7 +377,7 @@ def test_a_partition_cuts_off_its_own_worker_only(world: ChaosWorld) -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_workers_live_die_and_come_back_as_told(world: ChaosWorld) -> None:
     for number in (0, 1):
         world.start_worker(number)
@@ -401,7 +401,7 @@ def test_workers_live_die_and_come_back_as_told(world: ChaosWorld) -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_worker_whose_clock_is_shifted_serves_by_the_shifted_time(world: ChaosWorld) -> None:
     if CLOCK in world.unavailable:
         pytest.skip(world.unavailable[CLOCK])
@@ -419,7 +419,7 @@ def test_a_worker_whose_clock_is_shifted_serves_by_the_shifted_time(world: Chaos
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_redis_slows_down_freezes_dies_and_comes_back_on_its_data(world: ChaosWorld) -> None:
     workers_way = Redis.from_url(world._redis.proxied_url)
     assert workers_way.ping()
@@ -444,7 +444,7 @@ def test_redis_slows_down_freezes_dies_and_comes_back_on_its_data(world: ChaosWo
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_full_disk_stops_the_broker_which_has_all_it_acknowledged_when_freed(
     world: ChaosWorld,
 ) -> None:
@@ -490,7 +490,7 @@ with ChaosWorld(folder, workers=1, config=config, say=lambda line: print(line, f
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_an_interrupted_world_leaves_nothing(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(tmp_path), str(CONFIG)],

@@ -76,7 +76,7 @@ def eventually(there: Callable[[], bool], what: str) -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_who_comes_by_a_door_is_told_where_to_come_to_for_each_broker(cluster: Cluster) -> None:
     def told(brokers: str) -> set[int]:
         client = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
@@ -89,7 +89,7 @@ def test_who_comes_by_a_door_is_told_where_to_come_to_for_each_broker(cluster: C
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_cluster_writes_on_without_any_one_of_its_brokers_which_catches_up(
     cluster: Cluster,
 ) -> None:

@@ -24,7 +24,7 @@ from models.events import MEMBER_TOPICS
 from models.member import decode
 from models.times import MINUTE, SECOND
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.chaos]
 
 PROMISE = 5.0
 """Seconds that a graceful stop may take."""

@@ -175,7 +175,7 @@ async def test_an_outbox_of_another_form_is_refused() -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_rolling_deploy_forth_and_back_and_forth_again_loses_nothing(
     kafka_stack: StackInfo, tmp_path: Path
 ) -> None:

@@ -46,7 +46,7 @@ from agents.recovery import FENCE, ROW
 from app.stack import StackInfo
 from models.times import SECOND
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.chaos]
 
 LANES = len(POINTS)
 WITHIN = 4 * SECOND
@@ -326,7 +326,8 @@ def test_a_zombie_sends_only_what_was_durable_before_it_lost_its_lane(
     assert len(triggers_of(story.said_then, "welcome", story.member("newcomer", point))) == 1
 
 
-@pytest.mark.parametrize("point", POINTS)
+# Who was frozen between two sends goes on with the second: docs/guarantees.md says so.
+@pytest.mark.parametrize("point", [point for point in POINTS if point != BETWEEN_SENDS])
 def test_readers_of_member_updates_are_not_set_back_by_a_zombie(story: Story, point: str) -> None:
     # Three orders were folded when it woke; it knew of the first.
     assert story.updates_then[story.member("frozen", point)]["orders"] == 3
