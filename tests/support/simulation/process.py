@@ -190,9 +190,9 @@ class Process:
         await self._if_running()
         if self.slow:
             await asyncio.sleep(SLOW_MS / 1000)
-        elif (chance := self.rng.random()) < 0.5:
-            # Half of the time others get their turn here; the rest is too quick for that.
-            await asyncio.sleep(chance * 0.008)
+        elif (chance := self.rng.random()) < 0.3:
+            # At every third point others get their turn; the rest is too quick for that.
+            await asyncio.sleep(chance * 0.013)
         while self.world.away or self.cut:
             await self.world.news()
         await self._if_running()

@@ -391,7 +391,7 @@ class World:
         while not happened():
             if asyncio.get_running_loop().time() > patience:
                 raise Stuck(happened.__name__)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.0)
 
     def owners(self) -> dict[int, Process]:
         """Return who works on each lane; zombies that have not noticed yet are none."""
