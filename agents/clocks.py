@@ -76,7 +76,8 @@ class WallClock(_LoopClock):
         """Return epoch milliseconds."""
         if not self._told:
             return self._machine()
-        return self.uptime() + int(self._least)
+        up = self.uptime()
+        return up + int(self._least - (up - self._at) * CLOCK_DRIFT)
 
     def told(self, at: int, asked: int, answered: int) -> None:
         """Learn that a broker's clock said ``at`` some time between two readings of ``uptime``."""

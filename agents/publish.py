@@ -66,8 +66,7 @@ class Publisher(Generic[StateT, EventT]):
         group = self._closed.popleft()
         outputs = list(group.outputs)
         if group.rows:
-            unwritten = frozenset(key for later in self._closed for key in later.rows)
-            await self._wal.write(group, unwritten)
+            await self._wal.write(group, self._unwritten())
             self.written_at = self._clock.elapsed()
             for key, body in group.rows.items():
                 outputs += self._fold.project(key, body)
@@ -91,5 +90,8 @@ class Publisher(Generic[StateT, EventT]):
     async def check(self) -> None:
         """Look whether a zombie has written to the changelog."""
         self.written_at = self._clock.elapsed()
-        await self._wal.check()
+        await self._wal.check(self._unwritten())
         self._stats.repaired = self._wal.repaired
+
+    def _unwritten(self) -> frozenset[bytes]:
+        return frozenset(key for later in self._closed for key in later.rows)

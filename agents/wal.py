@@ -88,12 +88,16 @@ class Wal:
         if self._unsent:
             await self.write(Group())
 
-    async def check(self) -> None:
-        """Ask whether anybody else has written; for a lane that has not written for a while."""
+    async def check(self, unwritten: Collection[bytes] = ()) -> None:
+        """Ask whether anybody else has written; for a lane that has not written for a while.
+
+        ``unwritten`` and what is raised are as in ``write``.
+        """
         stale, _ = await self._read_on()
+        stale -= {ROW + key for key in unwritten}
         if stale:
             self.repaired += 1
-            await self._append(self._ours_again(stale), ())
+            await self._append(self._ours_again(stale), unwritten)
 
     async def _append(self, batches: Iterable[list[Row]], unwritten: Collection[bytes]) -> None:
         waiting = deque(batches)

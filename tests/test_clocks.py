@@ -46,8 +46,21 @@ def test_setting_the_machines_clock_does_not_move_what_brokers_told() -> None:
     assert 1_004_999_990 <= told <= 1_005_000_000
     machine.up += 1000
     machine.set += 3_600_000
-    assert machine.clock.now() == told + 1000
-    assert 3_600_000 <= machine.clock.ahead <= 3_600_010
+    assert told + 990 <= machine.clock.now() <= told + 1000
+    assert 3_600_000 <= machine.clock.ahead <= 3_600_020
+
+
+def test_a_clock_that_has_not_been_told_for_long_is_late_rather_than_early() -> None:
+    machine = Machine()
+    machine.clock.told(machine.set + machine.up, machine.up, machine.up)
+    slow = machine.set + machine.up
+    before = machine.clock.now()
+    for _ in range(24):
+        # A broker whose clock loses 200 parts per million against this machine's.
+        machine.up += 3_600_000
+        slow += 3_600_000 - 720
+        assert before < machine.clock.now() <= slow
+        before = machine.clock.now()
 
 
 def test_the_brokers_time_is_never_taken_to_be_later_than_it_can_be() -> None:

@@ -5,8 +5,10 @@ import random
 import pytest
 from sim_world import Record
 
+from agents.deadlines import DeadlineIndex
 from agents.fold import Decoded, Refused
 from agents.merge import Merge, Wait
+from agents.pace import Pace
 from agents.ports import Output, SourceRecord, StopWorker
 from agents.safe_time import OUTAGE_MS, SafeTime
 
@@ -209,6 +211,8 @@ def test_newer_questions_do_not_put_off_an_older_one() -> None:
         safe.answered(question * 10, question, question, {"browse": question * 10})
         fed = question * 10 - 15  # always behind the newest end
         safe.settle(lambda ends: fed >= ends["browse"])  # noqa: B023
+        # An instant is as safe as what has been read, never as what has been asked for since.
+        assert safe.safe <= max(fed, 0)
     assert safe.safe >= 900
 
 
@@ -240,3 +244,28 @@ def test_after_an_outage_nothing_becomes_safe_for_as_long_as_it_lasted() -> None
     safe.answered(3000, 2 * took, 2 * took, {})
     safe.settle(lambda ends: True)
     assert safe.safe == 3000
+
+
+async def test_what_happened_while_the_ends_were_asked_for_is_not_safe_yet() -> None:
+    class Clock:
+        until = None
+        at = 1_000
+
+        def now(self) -> int:
+            return self.at
+
+        def elapsed(self) -> int:
+            return 0
+
+    clock = Clock()
+
+    class Source:
+        async def ends(self, lane: int) -> dict[str, int]:
+            clock.at = 9_000
+            return {"browse": 0}
+
+    merge: Merge[None] = Merge(["browse"], lambda _: Decoded(b"m", 0, None), lambda _: None)
+    pace = Pace(0, clock, Source(), merge, DeadlineIndex(lambda _: None))  # type: ignore[arg-type]
+    await pace.ask()
+    pace.settle()
+    assert pace.safe == 1_000

@@ -248,6 +248,21 @@ def test_writing_over_a_zombie_leaves_rows_of_a_group_to_come_alone() -> None:
     run(main())
 
 
+def test_a_look_at_the_log_leaves_rows_of_a_group_to_come_alone() -> None:
+    async def main() -> None:
+        log = world()
+        zombie, writing = await frozen_writer(log, {b"a": b"zombie", b"b": b"zombie"})
+        owner = await Owner(log, "owner").take_over()
+        await owner.write({b"a": b"new"}, [b"said"])
+        await thawed(zombie, writing)
+        owner.rows[b"b"] = b"its outputs are in no outbox yet"
+        await owner.wal.check({b"b"})
+        last = await Owner(log, "last").take_over()
+        assert last.rows == {b"a": b"new", b"b": b"old"}
+
+    run(main())
+
+
 def test_writing_over_a_zombie_respects_the_batch_limit_and_keeps_the_group_together() -> None:
     async def main() -> None:
         log = world()

@@ -237,6 +237,9 @@ class FastConsumer(Consumer):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish and commit what lanes have under way, then give up the partitions."""
         self.reading.stop()
+        if self.app.should_stop:
+            # Faust waits for nobody then, and closes the connection.
+            await self.wait_empty()
         await super().on_partitions_revoked(revoked)
 
     # -- what is committed

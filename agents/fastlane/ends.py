@@ -84,16 +84,15 @@ class EndOffsets:
             asked, self._waiting = self._waiting, {}
             try:
                 ends = await self._ends(consumer, list(asked))
+                for tp, futures in asked.items():
+                    for future in futures:
+                        if not future.done():
+                            future.set_result(ends[tp])
             except Exception as error:
                 for futures in asked.values():
                     for future in futures:
                         if not future.done():
                             future.set_exception(error)
-                continue
-            for tp, futures in asked.items():
-                for future in futures:
-                    if not future.done():
-                        future.set_result(ends[tp])
 
     async def _ends(
         self, consumer: AIOKafkaConsumer, tps: list[TopicPartition]
