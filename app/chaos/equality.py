@@ -136,7 +136,9 @@ class Expected:
     received: dict[RowKey, list[tuple[Received, Sourced]]]
     """Each member's events, in the order of time; duplicates included."""
     refused: int
-    """Records that are no event of their topic."""
+    """Records that are no event of their topic, nor a malformed opt-out."""
+    letters: set[tuple[str, int, int]]
+    """Topic, partition and offset of the records that must be dead letters."""
 
 
 def expect(
@@ -149,9 +151,12 @@ def expect(
     Between two eras every member goes through its row, as it does when a worker starts anew with
     other rules. ``partition_of`` places a key; without it every record is where it belongs.
     """
-    found = Expected([], {}, {}, 0)
+    found = Expected([], {}, {}, 0, set())
     for record in sorted(source, key=lambda record: (record.partition, record.offset)):
         received = _receive(record, partition_of)
+        if received is None:
+            found.letters.add((record.topic, record.partition, record.offset))
+            received = _salvage(record, partition_of)
         if received is None:
             found.refused += 1
             continue
@@ -180,22 +185,26 @@ def _receive(record: Sourced, partition_of: Callable[[bytes], int] | None) -> Re
         received = receive(
             record.topic, record.value, key, record.partition, record.offset, record.timestamp
         )
-        assert key is not None
-        if partition_of is not None and partition_of(key) != record.partition:
-            raise InvalidEvent("partition", "elsewhere")
     except InvalidEvent:
-        # A malformed opt-out must stop marketing all the same. One that lies in another lane than
-        # its member's is forwarded, and comes along as a record of its own.
-        opt_out = salvage_opt_out(record.value, key, record.timestamp)
-        if opt_out is None or opt_out.member_id is None:
-            return None
-        named = opt_out.member_id.encode()
-        if partition_of is not None and partition_of(named) != record.partition:
-            return None
-        at = instant(opt_out.occurred_at, "$.occurred_at")
-        rank = RANK_OF[record.topic]
-        return Received(opt_out, at, rank, record.partition, record.offset, record.value or b"")
+        return None
+    assert key is not None
+    if partition_of is not None and partition_of(key) != record.partition:
+        return None
     return received
+
+
+def _salvage(record: Sourced, partition_of: Callable[[bytes], int] | None) -> Received | None:
+    # A malformed opt-out must stop marketing all the same. One that lies in another lane than
+    # its member's is forwarded, and comes along as a record of its own.
+    opt_out = salvage_opt_out(record.value, record.key, record.timestamp)
+    if opt_out is None or opt_out.member_id is None:
+        return None
+    named = opt_out.member_id.encode()
+    if partition_of is not None and partition_of(named) != record.partition:
+        return None
+    at = instant(opt_out.occurred_at, "$.occurred_at")
+    rank = RANK_OF[record.topic]
+    return Received(opt_out, at, rank, record.partition, record.offset, record.value or b"")
 
 
 def _row_key(received: Received) -> RowKey:

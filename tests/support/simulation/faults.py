@@ -40,6 +40,9 @@ class Fault(NamedTuple):
 STRIKES = ("crash", "stray", "freeze", "lose request", "lose answer", "fail", "forget offset")
 """Faults that wait for a point."""
 
+ZOMBIES = ("freeze", "stray", "cut off", "delay", "broker away")
+"""Faults after which a worker may write though its lane belongs to another one."""
+
 KINDS = (
     *STRIKES,
     "delay",  # every request of a process takes long

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+import msgspec
+
 from agents.partitioner import murmur2_partition
 from agents.ports import Fenced, LoggedRow
 from agents.recovery import Recovery
@@ -11,9 +13,12 @@ from app.chaos.equality import Equality, Expected, expect, judge
 from models import engine
 from models.member import Member
 from models.rulebook import RuleBook
+from models.triggers import DeadLetter
 from simulation.process import Process, ProduceFailed
 from simulation.process_ports import CHANGELOG
 from simulation.world import World
+
+_letters = msgspec.json.Decoder(DeadLetter)
 
 
 @dataclass
@@ -49,6 +54,7 @@ def judge_run(world: World) -> Verdict:
     verdict.broken += _failures(world)
     verdict.broken += _states(world, owners, expected, verdict.equality)
     verdict.broken += _deadlines(owners)
+    verdict.broken += _dead_letters(world, expected)
     verdict.broken += _changelog(world, owners)
     verdict.broken += _updates(world, owners)
     verdict.broken += _counters(world, expected, verdict.equality)
@@ -95,6 +101,19 @@ def _known(member: Member, book: RuleBook, everything: bool) -> dict[str, object
     if everything:
         return fields
     return {name: fields[name] for name in ("id", *ORDERLESS)}
+
+
+def _dead_letters(world: World, expected: Expected) -> Iterator[str]:
+    found: dict[tuple[str, int, int], set[bytes]] = {}
+    for record in world.broker.all_records("dead-letters"):
+        raw = record.value or b""
+        letter = _letters.decode(raw)
+        found.setdefault((letter.topic, letter.partition, letter.offset), set()).add(raw)
+    if found.keys() != expected.letters:
+        yield f"dead letters of {sorted(found)}, expected {sorted(expected.letters)}"
+    for origin, said in found.items():
+        if len(said) > 1:
+            yield f"the dead letter of {origin} was said in {len(said)} ways"
 
 
 def _deadlines(owners: dict[int, Process]) -> Iterator[str]:

@@ -4,7 +4,7 @@ import json
 from random import Random
 from typing import Any, NamedTuple
 
-from simulation.faults import ANYWHERE, REQUESTS, WRITES, Fault
+from simulation.faults import ANYWHERE, REQUESTS, WRITES, ZOMBIES, Fault
 
 MEMBERS = ("m1", "m2", "m3", "m4", "m5", "m6")
 VISITOR = "visitor"
@@ -222,6 +222,11 @@ def _faults(rng: Random, lanes: int, workers: int, ends: int) -> list[Fault]:
             case 21:
                 step = rng.choice((-3_600_000, -5_000, -500, 500, 5_000, 3_600_000))
                 found.append(Fault("clock", at, slot, step))
+    if any(fault.kind == "compact" for fault in found) and rng.random() < 0.5:
+        # Without zombies compaction may come as soon as it likes.
+        found = [fault for fault in found if fault.kind not in ZOMBIES]
+        for at in (ends // 3, ends // 2, 2 * ends // 3, ends):
+            found += [Fault("compact", at, lane) for lane in range(lanes)]
     if rng.random() < 0.3:
         found.append(Fault("redis away", rng.randrange(0, ends), 0, rng.choice((5_000, 40_000))))
     if rng.random() < 0.12:

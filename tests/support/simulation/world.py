@@ -15,7 +15,7 @@ from models.events import MEMBER_TOPICS
 from models.rulebook import RuleBook
 from simulation import loop
 from simulation.broker import NewRecord, SimBroker, TopicConfig
-from simulation.faults import STRIKES, Fault
+from simulation.faults import STRIKES, ZOMBIES, Fault
 from simulation.membership import GROUP
 from simulation.process import Process
 from simulation.process_ports import CHANGELOG
@@ -23,7 +23,8 @@ from simulation.scenario import Event, Scenario
 from simulation.serving import Serving
 
 COMPACTION_LAG_MS = 150_000
-"""Longer than the minute in which an idle owner finds a zombie's write, plus a death or two."""
+"""Where there may be zombies: longer than the minute in which an idle owner finds what one wrote,
+plus a death or two."""
 
 QUIET_MS = 2_000
 """How far from the end of an era no deadline may be: clocks differ by milliseconds."""
@@ -78,13 +79,14 @@ class World:
             self.broker.create_topic(topic, TopicConfig(self.lanes))
         for topic in OUTPUTS:
             self.broker.create_topic(topic, TopicConfig(1))
+        zombies = any(fault.kind in ZOMBIES for fault in scenario.faults)
         self.broker.create_topic(
             CHANGELOG,
             TopicConfig(
                 self.lanes,
                 compact=True,
                 log_append_time=True,
-                min_compaction_lag=COMPACTION_LAG_MS,
+                min_compaction_lag=COMPACTION_LAG_MS if zombies else 1,
             ),
         )
         self.serving = Serving(self) if scenario.projector else None
@@ -287,8 +289,8 @@ class World:
             case "lag":
                 self.lagging.add(MEMBER_TOPICS[fault.target])
                 after(seconds, self._catch_up, MEMBER_TOPICS[fault.target])
-            case "compact":
-                self.broker.compact(CHANGELOG, fault.target)
+            case "compact" if self.broker.compact(CHANGELOG, fault.target):
+                pass
             case "broker away":
                 self.away = True
                 after(seconds, self._come_back)
