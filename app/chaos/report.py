@@ -16,7 +16,7 @@ EXAMPLES = 10
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """Return the JSON object; the README's chapter and ``interfaces`` pin its names.
+    """Return the JSON object; its names do not change.
 
     ``duplicates`` counts messages said again; ``duplicates_identical`` tells whether every one of
     them was so to the byte. ``recovery_seconds`` holds p50 and max over all faults and ``by_kind``.

@@ -30,6 +30,8 @@ SETTLE_LIMIT = 120.0
 QUIET_MS = 2_000
 # How a worker ends that could not go on safely.
 SAFE_EXIT = 70
+BYSTANDERS = ("redis", "feed", "clock")
+"""Parts whose faults give no worker a reason to stop itself."""
 # A canary sent at the moment of healing may still go the old way.
 AFTERMATH_MS = 500
 
@@ -198,6 +200,8 @@ class _Drill:
         for code in result.exits:
             if code != SAFE_EXIT:
                 self._problem(f"a worker ended by itself with {code}")
+        if result.exits and all(KINDS[one.fault.kind].part in BYSTANDERS for one in result.struck):
+            self._problem("workers ended by themselves, though nothing kept them from working")
         for number, (_, asked) in enumerate(result.stops):
             if asked != 0:
                 self._problem(f"worker {number}, asked to stop, ended with {asked}")
