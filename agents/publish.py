@@ -64,6 +64,7 @@ class Publisher(Generic[StateT, EventT]):
     async def publish(self) -> None:
         """Publish the next closed group; raises what the ports raise, and ``StopWorker``."""
         group = self._closed.popleft()
+        began = self._clock.elapsed()
         outputs = list(group.outputs)
         if group.rows:
             await self._wal.write(group, self._unwritten())
@@ -76,7 +77,7 @@ class Publisher(Generic[StateT, EventT]):
             self._stats.group_bytes += group.size
         outputs += group.loose
         if outputs:
-            if self._clock.elapsed() - self.written_at > FROZEN_MS:
+            if self._clock.elapsed() - began > FROZEN_MS:
                 await self.check()
             await self._outputs.send(outputs)
             self._stats.outputs += len(outputs)

@@ -392,7 +392,7 @@ def test_the_lanes_of_a_killed_worker_raise_triggers_again(
 @pytest.mark.kafka
 @pytest.mark.chaos
 def test_a_storm_changes_nothing_in_what_is_said(kafka_stack: StackInfo, tmp_path: Path) -> None:
-    figures = bench(kafka_stack, tmp_path, "storm", "--events", "80000")
+    figures = bench(kafka_stack, tmp_path, "storm", "--events", "250000")
     assert figures["digest_ok"], figures
     assert figures["missing"] == figures["spurious"] == 0
     assert figures["triggers"] > 0

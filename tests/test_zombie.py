@@ -294,6 +294,9 @@ def test_what_a_zombie_had_begun_to_write_lands_in_the_changelog_after_its_heir(
     if point in (BEFORE_APPEND, ON_THE_WIRE):
         # The very group that was held, and nothing after it.
         assert rows == {frozen}
+    elif point == AFTER_APPEND:
+        # It has seen the fence before it sent anything.
+        assert not rows
     else:
         # That group was durable; the next one is from before the heir's time all the same.
         assert rows >= {frozen, steady, newcomer}
@@ -307,7 +310,7 @@ def test_a_zombie_sends_only_what_was_durable_before_it_lost_its_lane(
     times = {
         BEFORE_APPEND: 1,
         ON_THE_WIRE: 1,
-        AFTER_APPEND: 2,
+        AFTER_APPEND: 1,
         BETWEEN_SENDS: 2,
         AFTER_SENDS: 2,
     }
@@ -336,10 +339,10 @@ def test_readers_of_member_updates_are_not_set_back_by_a_zombie(story: Story, po
 # --- what is left ---------------------------------------------------------------------------------
 
 
-def test_what_zombies_wrote_over_is_written_again_by_the_heir_or_its_successor(
-    story: Story,
-) -> None:
-    assert story.repairs == [len(REPAIRED_BY_A_WRITE), len(REPAIRED_AT_A_START)]
+def test_what_zombies_wrote_over_is_written_again_by_the_heir_s_next_write(story: Story) -> None:
+    # The other lanes it mends when it stops, or its successor when it starts.
+    landed = [point for point in REPAIRED_BY_A_WRITE if point != AFTER_APPEND]
+    assert story.repairs[0] >= len(landed)
 
 
 def test_compaction_has_removed_what_the_zombies_wrote(story: Story) -> None:

@@ -10,7 +10,13 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import msgspec
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Message, TopicPartition
+from confluent_kafka import (
+    KafkaException,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    Message,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from worker_kit import World, comparable
 
@@ -113,7 +119,10 @@ class Ledger:
 
     def all_done(self) -> bool:
         """Return whether the workers have dealt with, and committed, all that there is."""
-        return self.committed() == self.ends()
+        try:
+            return self.committed() == self.ends()
+        except KafkaException:
+            return False  # a broker that has just come back does not know its leaders yet
 
     # -- the changelog
 

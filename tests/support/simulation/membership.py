@@ -16,7 +16,7 @@ GROUP = "members"
 SESSION_MS = 10_000
 REBALANCE_MS = 15_000
 HEARTBEAT_SECONDS = 4.0
-FETCH_SECONDS = 0.25
+FETCH_SECONDS = 0.06
 """What a fetch that an assignment has interrupted still waits for records, at most."""
 
 
