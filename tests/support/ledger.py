@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import msgspec
 from confluent_kafka import (
-    KafkaException,
     Consumer,
     ConsumerGroupTopicPartitions,
+    KafkaException,
     Message,
     TopicPartition,
 )
