@@ -38,7 +38,13 @@ def bench(kafka_stack: StackInfo, tmp_path: Path) -> Bench:
 
 
 @pytest.fixture
-async def connections(bench: Bench) -> AsyncIterator[Connections]:
+def clock() -> WallClock:
+    """A clock that only brokers tell what time it is."""
+    return WallClock(machine=lambda: 0)
+
+
+@pytest.fixture
+async def connections(bench: Bench, clock: WallClock) -> AsyncIterator[Connections]:
     connections = Connections(
         FastLaneConfig(
             broker=bench.broker,
@@ -48,7 +54,7 @@ async def connections(bench: Bench) -> AsyncIterator[Connections]:
             changelog=bench.changelog,
             data_dir=bench.folder,
         ),
-        WallClock(machine=lambda: 0),
+        clock,
     )
     await connections.start()
     yield connections
@@ -178,28 +184,14 @@ def transact(bench: Bench, topic: str, partition: int, *, commit: bool) -> None:
     (producer.commit_transaction if commit else producer.abort_transaction)()
 
 
-async def test_each_acknowledgement_tells_what_time_it_is_at_the_broker(bench: Bench) -> None:
-    clock = WallClock(machine=lambda: 0)
-    connections = Connections(
-        FastLaneConfig(
-            broker=bench.broker,
-            group=bench.group,
-            topics=tuple(bench.topics),
-            partitions=bench.partitions,
-            changelog=bench.changelog,
-            data_dir=bench.folder,
-        ),
-        clock,
-    )
-    await connections.start()
-    try:
-        assert clock.now() == 0
-        before = machine_clock()
-        await connections.changelog.append(0, [Row(b"a", b"1")])
-        # The broker's clock is this machine's.
-        assert before - 5_000 < clock.now() <= machine_clock()
-        await connections.outputs.send([Output(bench.outputs, b"m1", b"stamped")])
-    finally:
-        await connections.stop()
+async def test_each_acknowledgement_tells_what_time_it_is_at_the_broker(
+    bench: Bench, clock: WallClock, connections: Connections
+) -> None:
+    assert clock.now() == 0
+    before = machine_clock()
+    await connections.changelog.append(0, [Row(b"a", b"1")])
+    # The broker's clock is this machine's.
+    assert before - 5_000 < clock.now() <= machine_clock()
+    await connections.outputs.send([Output(bench.outputs, b"m1", b"stamped")])
     [record] = bench.read(bench.outputs)
     assert before - 5_000 < record.timestamp()[1] <= machine_clock()

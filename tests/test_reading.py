@@ -126,16 +126,21 @@ async def test_a_place_that_the_broker_does_not_hold_stops_the_worker(
     assert not reading.started.is_set()
 
 
-async def test_a_fetch_that_nobody_waits_for_takes_no_records_of_the_next_assignment(
-    reading: Reading, group: Group
-) -> None:
-    await reading.begin(ASSIGNED)
+async def give_up_a_poll(reading: Reading, group: Group) -> None:
+    """Cancel a poll whose fetch waits until it ``may_fetch``."""
     group.may_fetch.clear()
     polling = asyncio.create_task(reading.poll(ASSIGNED, 0))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     polling.cancel()
     await asyncio.wait([polling])
+
+
+async def test_a_fetch_that_nobody_waits_for_takes_no_records_of_the_next_assignment(
+    reading: Reading, group: Group
+) -> None:
+    await reading.begin(ASSIGNED)
+    await give_up_a_poll(reading, group)
     # The group's connection knows nothing of that: the fetch goes on.
     beginning = asyncio.create_task(reading.begin(ASSIGNED))
     await asyncio.sleep(0.01)
@@ -150,12 +155,7 @@ async def test_what_a_cancelled_poll_had_under_way_comes_with_the_next(
     reading: Reading, group: Group
 ) -> None:
     await reading.begin(ASSIGNED)
-    group.may_fetch.clear()
-    polling = asyncio.create_task(reading.poll(ASSIGNED, 0))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    polling.cancel()
-    await asyncio.wait([polling])
+    await give_up_a_poll(reading, group)
     group.may_fetch.set()
     era, fetched = await reading.poll(ASSIGNED, 0)
     assert reading.is_current(era)
