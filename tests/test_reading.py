@@ -239,3 +239,21 @@ async def test_before_partitions_are_given_up_lanes_finish_and_what_they_did_is_
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert "without some of the topics" in str(failures[0])
+
+
+async def test_a_chunk_from_before_a_revocation_reaches_no_lane(reading: Reading) -> None:
+    fed: list[int] = []
+
+    class Lanes:
+        def feed(self, number: int, topic: str, records: list[Record]) -> None:
+            fed.extend(record.offset for record in records)
+
+    handover = Handover(Lanes(), reading, ("browse", "cart"), print, 1.0)  # type: ignore[arg-type]
+    await reading.begin(ASSIGNED)
+    handover.feed(reading.era, BROWSE, [Record(5)])  # type: ignore[list-item]
+    stale = reading.era
+    reading.stop()
+    handover.feed(stale, BROWSE, [Record(6)])  # type: ignore[list-item]
+    await reading.begin(ASSIGNED)
+    handover.feed(stale, BROWSE, [Record(7)])  # type: ignore[list-item]
+    assert fed == [5]
