@@ -76,6 +76,7 @@ def test_workers_say_what_the_oracle_says(
         for _ in range(workers):
             place.start_worker("--clock", "stream")
         check(place, expected)
+        place.wait_until_serving()
         assert place.stop() == [0] * workers, place.logs()
 
 

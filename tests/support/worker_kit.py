@@ -53,6 +53,15 @@ class World:
         self._workers.append(worker)
         return worker
 
+    def wait_until_serving(self, seconds: float = 60.0) -> None:
+        """A process that still starts ends at SIGTERM as any does: by the signal."""
+        deadline = time.monotonic() + seconds
+        for number in range(len(self._workers)):
+            log = self.folder / f"worker-{number}.log"
+            while "serving on" not in log.read_text():
+                assert time.monotonic() < deadline, f"worker {number} never served\n{self.logs()}"
+                time.sleep(0.05)
+
     def logs(self) -> str:
         """The workers' last words, for a failed assertion."""
         return "\n".join(
