@@ -2,8 +2,10 @@
 
 The merge takes the earliest of its topics' heads. A topic with nothing queued may still hold an
 earlier record on the broker, so its silence has to be proven: it must have been read up to an end
-offset that was asked for after the candidate itself was in the log. ``told_ends`` brings such
-answers; ``lead`` says which record is next, whether it may be taken, or what it waits for.
+offset that was asked for after the candidate itself had been fed. That it lies below the end of
+its own topic in the same answer proves nothing: the ends of an answer come from several brokers,
+or from one that looks at them one after the other. ``told_ends`` brings such answers; ``lead`` says
+which record is next, whether it may be taken, or what it waits for.
 """
 
 from collections import deque
@@ -32,6 +34,7 @@ class TopicQueue(Generic[EventT]):
         "at",
         "decoded",
         "end",
+        "known",
         "name",
         "next",
         "order",
@@ -52,7 +55,9 @@ class TopicQueue(Generic[EventT]):
         self.next = 0
         """The offset after the last record fed."""
         self.end = 0
-        """The end last asked for: every record below it is older than the asking."""
+        """The end last told: every record at or above it is younger than the asking."""
+        self.known = 0
+        """The offset after the last record that had been fed when that was asked for."""
         self.taken = 0
         """The offset below which every record has been taken."""
         self.paused = False
@@ -134,7 +139,7 @@ class Wait(Enum):
     """Why the head that is next may not be taken."""
 
     NOTHING = "it may be taken"
-    ENDS = "the ends must be asked for again: it may be younger than the last answer"
+    ENDS = "the ends must be asked for again: it had not been fed when they last were"
     RECORDS = "the broker holds records of another topic that have not been fed"
 
 
@@ -169,13 +174,19 @@ class Merge(Generic[EventT]):
         self.by_name = {queue.name: queue for queue in self.queues}
         self._lead: Lead[EventT] = Lead(self.queues[0])
 
-    def told_ends(self, ends: Mapping[str, int]) -> None:
-        """Take the answer to a question for the ends; it replaces the one before.
+    def fed(self) -> dict[str, int]:
+        """Return per topic the offset after the last record fed: to be kept with a question."""
+        return {queue.name: queue.next for queue in self.queues}
 
-        It may be lower: the last offsets of a topic need not hold records.
+    def told_ends(self, ends: Mapping[str, int], fed: Mapping[str, int]) -> None:
+        """Take the answer to a question for the ends, asked when ``fed`` had been fed.
+
+        It replaces the one before, and may be lower: the last offsets of a topic need not hold
+        records.
         """
         for queue in self.queues:
             queue.end = ends[queue.name]
+            queue.known = fed[queue.name]
 
     def fed_to(self, ends: Mapping[str, int]) -> bool:
         """Return whether every topic has been fed up to these ends."""
@@ -221,7 +232,7 @@ class Merge(Generic[EventT]):
             lead.below = 0
             lead.wait = Wait.RECORDS
         elif silent:
-            lead.below = best.end
-            if best.record.offset >= best.end:  # type: ignore[union-attr]
+            lead.below = best.known
+            if best.record.offset >= best.known:  # type: ignore[union-attr]
                 lead.wait = Wait.ENDS
         return lead

@@ -100,10 +100,11 @@ class Pace:
         """Ask for the ends and take the answer."""
         instant = self._clock.now()
         asked = self._clock.elapsed()
+        fed = self._merge.fed()
         ends = await self._source.ends(self._lane)
         self.questions += 1
         self._answered_at = self._clock.elapsed()
-        self._merge.told_ends(ends)
+        self._merge.told_ends(ends, fed)
         if instant is not None:
             self._safe.answered(instant, asked, self._answered_at, ends)
         elif self._first_ends is None:

@@ -35,7 +35,9 @@ class Lane:
         )
 
     def ends(self, member: int, browse: int, purchase: int) -> None:
-        self.merge.told_ends({"member": member, "browse": browse, "purchase": purchase})
+        """Tell the ends, asked for with everything fed so far."""
+        ends = {"member": member, "browse": browse, "purchase": purchase}
+        self.merge.told_ends(ends, self.merge.fed())
 
     def take(self) -> list[tuple[str, int]]:
         """Take what may be taken, in runs as a lane does."""
@@ -62,6 +64,25 @@ def test_records_come_in_order_of_time_whatever_their_topic() -> None:
     lane.feed("member", 4, 6, 7)
     lane.ends(3, 3, 3)
     assert [at for _, at in lane.take()] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_an_answer_proves_nothing_about_what_was_fed_after_its_question() -> None:
+    lane = Lane()
+    lane.feed("browse", 1)
+    fed = lane.merge.fed()
+    # While the question is on its way a view (2) and then a purchase (3) arrive. The broker has
+    # looked at the views before, and looks at the purchases after.
+    lane.feed("purchase", 3)
+    lane.merge.told_ends({"member": 0, "browse": 1, "purchase": 1}, fed)
+    assert lane.take() == [("browse", 1)]
+    lead = lane.merge.lead()
+    assert lead is not None
+    assert lead.wait is Wait.ENDS
+    lane.ends(0, 2, 1)
+    assert lane.take() == []
+    lane.feed("browse", 2, start=1)
+    lane.ends(0, 2, 1)
+    assert lane.take() == [("browse", 2), ("purchase", 3)]
 
 
 def test_ties_go_by_the_order_of_topics_and_then_by_offset() -> None:
@@ -97,6 +118,7 @@ def test_a_lagging_topic_holds_the_others_back_while_the_broker_has_its_records(
     assert lead is not None
     assert lead.wait is Wait.RECORDS
     lane.feed("purchase", 5)
+    lane.ends(0, 2, 1)
     assert lane.take() == [("purchase", 5), ("browse", 10), ("browse", 20)]
 
 
@@ -120,6 +142,7 @@ def test_a_record_younger_than_the_last_answer_waits_for_a_new_one() -> None:
     lane.ends(0, 2, 1)
     assert lane.take() == []
     lane.feed("purchase", 25)
+    lane.ends(0, 2, 1)
     assert lane.take() == [("purchase", 25), ("browse", 30)]
 
 
@@ -136,6 +159,7 @@ def test_a_lower_answer_frees_a_lane_from_an_offset_without_a_record() -> None:
     lane.feed("browse", 10)
     lane.ends(0, 1, 2)
     lane.feed("purchase", 4)
+    lane.ends(0, 1, 2)
     assert lane.take() == [("purchase", 4)]
     # Offset 1 of purchase turned out to be a transaction's marker.
     lane.ends(0, 1, 1)
@@ -175,7 +199,6 @@ def test_any_chunking_of_ordered_topics_gives_one_order() -> None:
         logs = {
             topic: sorted(rng.randrange(50) for _ in range(rng.randrange(30))) for topic in TOPICS
         }
-        lane.ends(*(len(logs[topic]) for topic in TOPICS))
         fed = dict.fromkeys(TOPICS, 0)
         taken = []
         while any(fed[topic] < len(logs[topic]) for topic in TOPICS):
@@ -183,6 +206,7 @@ def test_any_chunking_of_ordered_topics_gives_one_order() -> None:
             chunk = logs[topic][fed[topic] :][: rng.randrange(1, 5)]
             lane.feed(topic, *chunk, start=fed[topic])
             fed[topic] += len(chunk)
+            lane.ends(*(len(logs[topic]) for topic in TOPICS))
             taken += lane.take()
         order = [(at, TOPICS.index(topic)) for topic, log in logs.items() for at in log]
         assert [(at, TOPICS.index(topic)) for topic, at in taken] == sorted(order)

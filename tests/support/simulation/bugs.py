@@ -8,6 +8,7 @@ from unittest.mock import patch
 from agents import lanes as lanes_module
 from agents.lane import Lane
 from agents.members import MemberFold
+from agents.merge import Merge
 from agents.pace import Pace
 from agents.ports import ChangelogPort, SourceTopic
 from agents.publish import Publisher
@@ -120,6 +121,17 @@ def fetches_abandoned() -> Patch:
     return patch.object(Reading, "poll", poll)
 
 
+def ends_taken_for_one_moment() -> Patch:
+    """Take a record below its topic's end for older than the ends of the same answer."""
+
+    told_ends = Merge.told_ends
+
+    def at_once(self: Merge[Any], ends: Any, fed: Any) -> None:
+        told_ends(self, ends, ends)
+
+    return patch.object(Merge, "told_ends", at_once)
+
+
 BUGS: Mapping[str, Callable[[], Patch]] = {
     "outputs-before-the-group": outputs_before_the_group,
     "no-applied-offset": no_applied_offset,
@@ -129,6 +141,7 @@ BUGS: Mapping[str, Callable[[], Patch]] = {
     "deadlines-not-rebuilt": deadlines_not_rebuilt,
     "safe-time-ignored": safe_time_ignored,
     "fetches-abandoned": fetches_abandoned,
+    "ends-taken-for-one-moment": ends_taken_for_one_moment,
 }
 
 

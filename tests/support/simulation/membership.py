@@ -16,6 +16,13 @@ GROUP = "members"
 SESSION_MS = 10_000
 REBALANCE_MS = 15_000
 HEARTBEAT_SECONDS = 4.0
+SLOW_FETCHES = 0.03
+"""Of the partitions with records, those of which a fetch brings nothing, and the next ones neither:
+they come from several brokers, in several answers, and no answer has room for all."""
+
+SLOW_FETCH_SECONDS = 3.0
+EMPTY_FETCH_SECONDS = 0.05
+
 FETCH_SECONDS = 0.06
 """What a fetch that an assignment has interrupted still waits for records, at most."""
 
@@ -30,6 +37,7 @@ class SimGroup:
         self._generation = -1
         self._lanes: frozenset[int] = frozenset()
         self._positions: dict[Place, int] = {}
+        self._slow_until: dict[Place, float] = {}
         self._last: dict[Place, list[object]] = {}
         self._interrupt = asyncio.Event()
         self._assigned = asyncio.Event()
@@ -160,9 +168,13 @@ class SimGroup:
         for place in readable:
             if positions[place] > world.broker.end_offset(*place):
                 raise StopWorker("a source partition no longer holds the offset to go on at")
+            if self._is_slow(place):
+                continue
             found = world.broker.fetch(*place, positions[place], rng.choice((1, 2, 5, 50)))
             if found.records:
                 records[place] = list(found.records)
+        if not records:
+            await asyncio.sleep(EMPTY_FETCH_SECONDS)
         fault = await process.point("fetch answered")
         if positions is not self._positions or (fault and fault.kind == "lose answer"):
             return None
@@ -175,6 +187,12 @@ class SimGroup:
             positions[place] = chunk[-1].offset + 1  # type: ignore[attr-defined]
         self._last = records
         return Fetched(records, dict(positions))
+
+    def _is_slow(self, place: Place) -> bool:
+        now, rng = asyncio.get_running_loop().time(), self._process.rng
+        if rng.random() < SLOW_FETCHES:
+            self._slow_until[place] = now + rng.random() * SLOW_FETCH_SECONDS
+        return now < self._slow_until.get(place, now)
 
     async def commit(self, offsets: Mapping[Place, int]) -> bool:
         member, generation = self._member, self._generation

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agents.partitioner import murmur2_partition
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from simulation.process import Process
 
 CHANGELOG = "changelog"
+SLOW_LEADERS = 0.25
+"""Of the questions for a partition's end, those that its leader takes its time for."""
+
+SLOW_LEADER_SECONDS = 2.0
 
 
 async def _under_way(sending: Coroutine[Any, Any, Appended]) -> Appended:
@@ -117,10 +122,19 @@ class SimSource:
         process, broker = self._process, self._process.world.broker
         reading = process.reading
         await reading.started.wait()
-        ends = await process.request(
-            "ends", lambda: {topic: broker.end_offset(topic, lane) for topic in MEMBER_TOPICS}
-        )
-        return {topic: reading.read_to(Place(topic, lane), end) for topic, end in ends.items()}
+
+        # The partitions may be led by different brokers, and even one broker looks at them one
+        # after the other: while it does, records go into those looked at and into those to come.
+        async def end(topic: str) -> int:
+            if process.rng.random() < SLOW_LEADERS:
+                await asyncio.sleep(process.rng.random() * SLOW_LEADER_SECONDS)
+            return await process.request("ends", partial(broker.end_offset, topic, lane))
+
+        ends = await asyncio.gather(*map(end, MEMBER_TOPICS))
+        return {
+            topic: reading.read_to(Place(topic, lane), end)
+            for topic, end in zip(MEMBER_TOPICS, ends, strict=True)
+        }
 
     def pause(self, lane: int, topic: str) -> None:
         self._process.reading.hold(Place(topic, lane))
