@@ -19,6 +19,7 @@ PARTS = (
     "app.replay_command",
     "app.rules_commands",
     "app.member_command",
+    "app.why_command",
     "app.contracts",
     "app.bench.commands",
     "app.chaos.commands",

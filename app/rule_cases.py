@@ -5,6 +5,7 @@ The format is described in ``docs/writing-rules.md``.
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -16,7 +17,8 @@ from config.rule_files import TEST_SUFFIX
 from config.yaml_source import Place, parse_file, plain
 from models.decoding import InvalidEvent, Received, receive
 from models.events import CLASS_OF, TOPIC_OF
-from models.times import MAX_INSTANT, format_duration, parse_duration, parse_instant
+from models.local_time import instant_of, local_text, zone_names
+from models.times import MAX_INSTANT, MINUTE, format_duration, parse_duration, parse_instant
 from models.triggers import Verdict
 
 # A Monday morning, so that offsets in days are easy to place in a calendar.
@@ -27,6 +29,7 @@ Result: TypeAlias = Verdict | Literal["cancelled"]
 RESULTS: tuple[Result, ...] = (*get_args(Verdict), "cancelled")
 
 _TERM = re.compile(r"(-?)([1-9][0-9]*[a-z]+)")
+_LOCAL = re.compile(r"(\d{4}-\d\d-\d\d) ([01]\d|2[0-3]):([0-5]\d)(?: (.+))?", re.ASCII)
 
 
 class Expected(msgspec.Struct, frozen=True):
@@ -38,16 +41,33 @@ class Expected(msgspec.Struct, frozen=True):
     by: str | None = None
 
 
+class Clock(msgspec.Struct, frozen=True):
+    """What the times of a test file count from, and the zone of those that are local."""
+
+    start: int
+    time_zone: str | None
+
+    @property
+    def zone(self) -> str:
+        """The brand's zone while the file is tested."""
+        return self.time_zone or "UTC"
+
+
 class Case(msgspec.Struct, frozen=True):
     """One scenario; instants are epoch milliseconds."""
 
     name: str
     file: str
     line: int
-    start: int
+    clock: "Clock"
     events: tuple[Received, ...]
     until: int
     expect: tuple[Expected, ...]
+
+    @property
+    def start(self) -> int:
+        """What offsets count from."""
+        return self.clock.start
 
 
 def read_cases(path: Path, rule_names: frozenset[str]) -> tuple[list[Case], list[ConfigError]]:
@@ -61,13 +81,16 @@ def read_cases(path: Path, rule_names: frozenset[str]) -> tuple[list[Case], list
         if not errors:
             report.add(Place(1, 1), "", "is empty; a test file has cases")
         return [], errors + report.errors
-    section = Field(root, "", report).section(("start", "cases"))
-    start = section.optional("start", _instant, parse_instant(DEFAULT_START))
+    section = Field(root, "", report).section(("start", "time_zone", "cases"))
+    clock = Clock(
+        section.optional("start", _instant, parse_instant(DEFAULT_START)),
+        section.optional("time_zone", _zone, None),
+    )
     field = section.require("cases")
     if field.node is not None and not isinstance(field.node.value, list):
         field.must("a list of cases")
         return [], errors + report.errors
-    cases = [_case(one, start) for one in field.each()]
+    cases = [_case(one, clock) for one in field.each()]
     seen: set[str] = set()
     for case in cases:
         if case.name in seen:
@@ -76,15 +99,15 @@ def read_cases(path: Path, rule_names: frozenset[str]) -> tuple[list[Case], list
     return cases, errors + report.errors
 
 
-def _case(field: Field, start: int) -> Case:
+def _case(field: Field, clock: Clock) -> Case:
     section = field.section(("name", "events", "until", "expect"))
     events = tuple(
         received
         for one in section.require("events").each()
-        if (received := _event(one, start)) is not None
+        if (received := _event(one, clock)) is not None
     )
     until_field = section.require("until")
-    until = start + _offset(until_field)
+    until = _at(until_field, clock)
     if events and until < max(received.at for received in events):
         until_field.wrong("lies before the last event")
     place = field.node.place if field.node is not None else Place(1, 1)
@@ -92,21 +115,21 @@ def _case(field: Field, start: int) -> Case:
         name=section.require("name").line(),
         file=field.report.file,
         line=place.line,
-        start=start,
+        clock=clock,
         events=events,
         until=until,
-        expect=_expectations(section.require("expect", "is missing ([] for nothing)"), start),
+        expect=_expectations(section.require("expect", "is missing ([] for nothing)"), clock),
     )
 
 
-def _expectations(field: Field, start: int) -> tuple[Expected, ...]:
+def _expectations(field: Field, clock: Clock) -> tuple[Expected, ...]:
     if field.node is None or field.node.value == []:
         return ()
     found = []
     for one in field.each():
         section = one.section(("at", "is", "key", "by"))
         expected = Expected(
-            at=start + _offset(section.require("at")),
+            at=_at(section.require("at"), clock),
             result=section.require("is").choice(RESULTS),
             key=section.optional("key", Field.text, None),
             by=section.optional("by", Field.text, None),
@@ -117,11 +140,11 @@ def _expectations(field: Field, start: int) -> tuple[Expected, ...]:
     return tuple(found)
 
 
-def _event(field: Field, start: int) -> Received | None:
+def _event(field: Field, clock: Clock) -> Received | None:
     section = field.open_section("a mapping with at, type and the event's fields")
     if section.broken:
         return None
-    at = start + _offset(section.require("at"))
+    at = _at(section.require("at"), clock)
     kind_field = section.require("type")
     kind = kind_field.choice(tuple(CLASS_OF))
     if kind_field.node is None or kind_field.node.value != kind:
@@ -152,9 +175,31 @@ def _instant(field: Field) -> int:
         return 0
 
 
-def _offset(field: Field) -> int:
-    """Read ``0``, or durations added up: ``1d 2h``, ``30d -1ms``."""
+def _zone(field: Field) -> str | None:
+    name = field.text("a time zone such as Asia/Shanghai")
+    if name in zone_names():
+        return name
+    field.wrong(f"{name!r} is no time zone{suggestion(name, zone_names())}")
+    return None
+
+
+def _at(field: Field, clock: Clock) -> int:
+    """Read an offset from the start, or a local time with one: ``2026-05-01 10:00 -1ms``."""
     value = field.node.value if field.node else None
+    match = _LOCAL.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return clock.start + _offset(field, value)
+    try:
+        day = date.fromisoformat(match[1])
+    except ValueError:
+        field.must("an offset from the start, or a local time such as 2026-05-01 10:00")
+        return clock.start
+    local = instant_of(day, int(match[2]) * 60 + int(match[3]), clock.zone)
+    return local + (_offset(field, match[4]) if match[4] else 0)
+
+
+def _offset(field: Field, value: object) -> int:
+    """Read ``0``, or durations added up: ``1d 2h``, ``30d -1ms``."""
     if value == 0 and not isinstance(value, bool):
         return 0
     terms = value.split() if isinstance(value, str) else []
@@ -173,6 +218,14 @@ def _offset(field: Field) -> int:
         field.must("an offset such as 0, 30m, 1d 2h or 30d -1ms")
         return 0
     return total
+
+
+def written_time(at: int, clock: Clock) -> str:
+    """Return an instant as a test file would write it: local where it names a zone."""
+    if clock.time_zone is None:
+        return written_offset(at - clock.start)
+    rest = at % MINUTE
+    return local_text(at, clock.zone) + (f" {written_offset(rest)}" if rest else "")
 
 
 def written_offset(milliseconds: int) -> str:

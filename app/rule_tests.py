@@ -5,14 +5,15 @@ from pathlib import Path
 
 import msgspec
 
-from app.rule_cases import Case, Expected, read_cases, written_offset
+from app.rule_cases import Case, Expected, read_cases, written_time
 from config.errors import ConfigError, ConfigErrors
 from config.paths import LoadedConfig
 from config.rule_files import TEST_SUFFIX
+from models.calendar import Calendar
 from models.outcome import Outcome
 from models.replay import Replay, in_order
 from models.rulebook import RuleBook
-from models.rules import Absence, Limits
+from models.rules import Limits, Rule
 from models.times import parse_instant
 from models.triggers import Decision, Trigger, TriggerCancelled
 
@@ -55,16 +56,34 @@ def load_cases(rules: Path, config: LoadedConfig) -> list[tuple[str, Case]]:
 
 
 def run_cases(cases: Iterable[tuple[str, Case]], config: LoadedConfig) -> list[Failure]:
-    """Return the cases that fail; all rules, the stages and the policy are in force."""
-    book = RuleBook(config.rules, config.stages, config.policy, Limits())
+    """Return the cases that fail; all rules and stages are in force, and policy's say on members.
+
+    What else is sent, and when, is no part of what a rule means: neither caps nor quiet hours, nor
+    over how long a calendar rule is spread.
+    """
+    policy = config.policy.without_pressure()
+    rules = tuple(map(_unspread, config.rules))
+    books: dict[str, RuleBook] = {}
     failures = []
     for name, case in cases:
+        zone = case.clock.zone
+        if zone not in books:
+            limits = Limits(assume_consent=True, time_zone=zone)
+            books[zone] = RuleBook(rules, config.stages, policy, limits)
+        book = books[zone]
         when = book.rules[name].when
-        same = when.same if isinstance(when, Absence) else None
+        same = getattr(when, "same", None)
         lines = tuple(_differences(case, _run(case, name, book), same))
         if lines:
             failures.append(Failure(name, case.name, f"{case.file}:{case.line}", lines))
     return failures
+
+
+def _unspread(rule: Rule) -> Rule:
+    when = rule.when
+    if not isinstance(when, Calendar):
+        return rule
+    return msgspec.structs.replace(rule, when=msgspec.structs.replace(when, spread=0))
 
 
 def _run(case: Case, rule: str, book: RuleBook) -> list[Happened]:
@@ -118,8 +137,8 @@ def _differences(case: Case, happened: list[Happened], same: str | None) -> Iter
     for expected in missing:
         key = f" key: {expected.key}" if expected.key is not None else ""
         by = f" by: {expected.by}" if expected.by is not None else ""
-        offset = written_offset(expected.at - case.start)
+        offset = written_time(expected.at, case.clock)
         yield f"- expected  at: {offset}  is: {expected.result}{key}{by}"
     for done in unexpected:
-        offset = written_offset(done.at - case.start)
+        offset = written_time(done.at, case.clock)
         yield f"+ happened  at: {offset}  is: {done.result}  ({done.occasion}: {done.note})"

@@ -3,16 +3,20 @@
 import argparse
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from app.rule_book import again, markdown
 from app.rule_tests import load_cases, run_cases
+from config.calendar_files import missing_years
 from config.errors import ConfigErrors
-from config.paths import RULES_FOLDER, LoadedConfig, find, load_config
-from models.rules import Absence, EventHappens, Reentry, Rule, StageEntered
+from config.paths import CALENDAR_FILE, RULES_FOLDER, LoadedConfig, find, load_config
+from models.rules import Rule
 from models.times import format_duration
+from models.wording import described
 
 _DONE, _FAILED, _BAD_INPUT = 0, 1, 2
 
@@ -42,18 +46,28 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     )
     test.set_defaults(run=run_test)
     table = verbs.add_parser("list", parents=[shared], help="the rules as a table")
+    table.add_argument(
+        "--markdown", action="store_true", help="print docs/rule-book.md instead of the table"
+    )
     table.set_defaults(run=run_list)
 
 
 def run_check(args: argparse.Namespace) -> int:
-    """Check rules, stages, policy and the form of the tests; return the exit code."""
+    """Check rules, stages, policy and the form of the tests; return the exit code.
+
+    A festival without a date in this year or the next is no mistake, but told as a warning.
+    """
     try:
         config = load_config(args.config)
         cases = load_cases(find(args.config, RULES_FOLDER), config)
     except ConfigErrors as errors:
         return _bad_input(args, errors)
+    warnings = missing_years(config.rules, datetime.now(UTC).year)
+    for warning in warnings:
+        sys.stderr.write(f"warning: {find(args.config, CALENDAR_FILE)}: {warning}\n")
     _say(f"ok: {len(config.rules)} rules, {len(cases)} test cases")
-    _tell(args, {"rules": len(config.rules), "cases": len(cases), "errors": []})
+    summary = {"rules": len(config.rules), "cases": len(cases), "errors": []}
+    _tell(args, {**summary, "warnings": warnings})
     return _DONE
 
 
@@ -85,6 +99,9 @@ def run_list(args: argparse.Namespace) -> int:
         config = load_config(args.config)
     except ConfigErrors as errors:
         return _bad_input(args, errors)
+    if args.markdown:
+        sys.stdout.write(markdown(config.rules))
+        return _DONE
     Console(file=sys.stdout).print(_table(config))
     _tell(args, {"rules": [_row(rule) for rule in config.rules]})
     return _DONE
@@ -92,7 +109,7 @@ def run_list(args: argparse.Namespace) -> int:
 
 def _table(config: LoadedConfig) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("rule", "v", "when", "again", "expires", "priority", "group", "about"):
+    for heading in ("rule", "v", "mode", "when", "again", "expires", "priority", "group", "about"):
         table.add_column(heading, overflow="fold")
     for rule in config.rules:
         row = _row(rule)
@@ -100,45 +117,31 @@ def _table(config: LoadedConfig) -> Table:
     return table
 
 
-_COLUMNS = ("rule", "version", "when", "reentry", "expires_after", "priority", "group", "about")
+_COLUMNS = (
+    "rule",
+    "version",
+    "mode",
+    "when",
+    "reentry",
+    "expires_after",
+    "priority",
+    "group",
+    "about",
+)
 
 
 def _row(rule: Rule) -> dict[str, str | int]:
     return {
         "rule": rule.name,
         "version": rule.version,
-        "when": _when(rule),
-        "reentry": _again(rule.reentry),
+        "mode": rule.mode,
+        "when": described(rule, chinese=False),
+        "reentry": again(rule.reentry),
         "expires_after": format_duration(rule.expires_after),
         "priority": rule.priority,
         "group": rule.group or "",
         "about": rule.about,
     }
-
-
-def _when(rule: Rule) -> str:
-    match rule.when:
-        case EventHappens(pattern=pattern):
-            when = pattern.type
-        case StageEntered(stage=stage):
-            when = f"stage {stage}"
-        case Absence() as absence:
-            after, of = (
-                sorted({pattern.type for pattern in side}) for side in (absence.after, absence.of)
-            )
-            of_text = "none of them" if after == of and len(of) > 1 else f"no {' or '.join(of)}"
-            within = format_duration(absence.within)
-            when = f"{' or '.join(after)}, then {of_text} in {within}"
-    if rule.unless is not None:
-        count, within = rule.unless.count, format_duration(rule.unless.within)
-        when += f" (unless {count} {'order' if count == 1 else 'orders'} in {within})"
-    return when
-
-
-def _again(reentry: Reentry) -> str:
-    if reentry.mode == "every":
-        return f"every {format_duration(reentry.every)} per {reentry.per}"
-    return reentry.mode
 
 
 def _bad_input(args: argparse.Namespace, errors: ConfigErrors) -> int:

@@ -5,15 +5,19 @@ from pathlib import Path
 
 import msgspec
 
+from config.calendar_files import read_festivals
+from config.condition_files import Known
 from config.errors import ConfigError, ConfigErrors
 from config.policy_files import read_policy
 from config.rule_files import POLICY_FILE, read_rules
 from config.stage_files import read_stages
-from models.rules import Policy, Rule
+from models.policy import Policy
+from models.rules import Rule
 from models.stages import StageTable
 
 RULES_FOLDER = "rules"
 STAGES_FILE = "stages.yaml"
+CALENDAR_FILE = "calendar.yaml"
 
 
 class LoadedConfig(msgspec.Struct, frozen=True):
@@ -40,13 +44,15 @@ def find(directory: Path | None, name: str) -> Path:
 
 
 def load_config(directory: Path | None = None) -> LoadedConfig:
-    """Read rules, stages and policy; raise ``ConfigErrors`` with all that is wrong anywhere."""
+    """Read rules, stages, calendar and policy; raise ``ConfigErrors`` with all that is wrong."""
     if directory is not None:
         _check(directory)
-    rules, errors = read_rules(find(directory, RULES_FOLDER))
+    festivals, errors = read_festivals(find(directory, CALENDAR_FILE))
+    known = Known(festivals=festivals)
+    rules, rule_errors = read_rules(find(directory, RULES_FOLDER), known)
     stages, stage_errors = read_stages(find(directory, STAGES_FILE))
     policy, policy_errors = read_policy(policy_path(directory))
-    errors += stage_errors + policy_errors
+    errors += rule_errors + stage_errors + policy_errors
     if errors:
         raise ConfigErrors(errors)
     return LoadedConfig(tuple(rules), stages, policy)
@@ -64,7 +70,7 @@ def _check(directory: Path) -> None:
     if not directory.is_dir():
         errors.append(ConfigError(str(directory), 0, 0, "", "", "is not a folder"))
     for path in sorted(directory.glob("*.yaml")):
-        if path.name not in (STAGES_FILE, POLICY_FILE):
+        if path.name not in (STAGES_FILE, POLICY_FILE, CALENDAR_FILE):
             message = f"is not read: rules lie in {directory / RULES_FOLDER}"
             errors.append(ConfigError(str(path), 0, 0, "", "", message))
     rules = directory / RULES_FOLDER

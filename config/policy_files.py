@@ -1,14 +1,55 @@
 """What may be sent, from ``policy.yaml``; an empty file is no policy at all."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
 from config.errors import ConfigError, ConfigErrors
-from config.reading import Field, Report
-from config.yaml_source import parse_file
-from models.rules import Policy
+from config.reading import Field, Report, Section
+from config.yaml_source import Node, parse_file
+from models.hearing import LONGEST_HOLD
+from models.policy import (
+    PURPOSES,
+    Arbitration,
+    Cap,
+    Consent,
+    Holdout,
+    Holds,
+    Policy,
+    Purpose,
+    QuietHours,
+    Silence,
+    Then,
+)
+from models.times import DAY, HOUR, MINUTE, format_duration
 
-_CONSENTS: tuple[Literal["opt_out"], ...] = ("opt_out",)
+_FIELDS = (
+    "consent",
+    "channels",
+    "stop",
+    "reachability",
+    "holds",
+    "silence_after_purchase",
+    "holdout",
+    "cool_down",
+    "caps",
+    "arbitration",
+    "quiet_hours",
+    "pace",
+    "sent_is_reported",
+)
+_DEFAULTS: tuple[Literal["allowed", "denied"], ...] = ("allowed", "denied")
+_THENS: tuple[Then, ...] = ("defer", "drop")
+_PERS: tuple[Literal["day", "week", "month"], ...] = ("day", "week", "month")
+_CAPPED: tuple[Literal["marketing", "service", "any"], ...] = ("marketing", "service", "any")
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+_SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,2})?)%")
+
+# A member's row remembers 64 messages; the caps together must not need more.
+_MOST = 20
+_LONGEST_CAP = 90 * DAY
+_LONGEST_WINDOW = HOUR
+_LONGEST_PACE = 6 * HOUR
 
 
 def load_policy(path: Path) -> Policy:
@@ -25,9 +66,191 @@ def read_policy(path: Path) -> tuple[Policy, list[ConfigError]]:
     if root is None:
         return Policy(), errors
     report = Report(str(path))
-    section = Field(root, "", report).section(("consent", "channels"))
+    if _refuse_null(root, "", report):
+        return Policy(), errors + report.errors
+    section = Field(root, "", report).section(_FIELDS)
     policy = Policy(
-        consent=section.optional("consent", lambda field: field.choice(_CONSENTS), None),
+        consent=section.optional("consent", _consent, None),
         channels=section.optional("channels", Field.names, ()),
+        stop=section.optional("stop", _stop, ()),
+        reachability=section.optional("reachability", Field.flag, False),
+        holds=section.optional("holds", _holds, Holds()),
+        silence=section.optional("silence_after_purchase", _silence, None),
+        holdout=section.optional("holdout", _holdout, None),
+        cool_down=section.optional("cool_down", _cool_down, {}),
+        caps=section.optional("caps", _caps, ()),
+        arbitration=section.optional("arbitration", _arbitration, None),
+        quiet_hours=section.optional("quiet_hours", _quiet_hours, None),
+        pace=section.optional("pace", lambda field: _span(field, _LONGEST_PACE), 0),
+        sent_is_reported=section.optional("sent_is_reported", Field.flag, True),
     )
+    if not report.errors:
+        _check_together(policy, section)
     return policy, errors + report.errors
+
+
+def _refuse_null(node: Node, path: str, report: Report) -> bool:
+    """Report each key without a value: it could mean never, always, or not yet decided."""
+    inner: list[tuple[str, Node]] = []
+    if node.value is None and path:
+        report.add(
+            node.place, path, "has no value; leave the line out for no limit, or write 0 for none"
+        )
+        return True
+    if isinstance(node.value, dict):
+        inner = [(f"{path}.{key}" if path else key, one) for key, one in node.value.items()]
+    elif isinstance(node.value, list):
+        inner = [(f"{path}[{index}]", one) for index, one in enumerate(node.value)]
+    # All of them are reported, not just the first.
+    return True in [_refuse_null(one, where, report) for where, one in inner]
+
+
+def _span(field: Field, longest: int) -> int:
+    """Return a duration, or 0 where 0 is written."""
+    value = field.node.value if field.node else None
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    found = field.duration()
+    if found > longest:
+        field.wrong(f"must be at most {format_duration(longest)}")
+    return found
+
+
+def _consent(field: Field) -> Consent:
+    if field.node is not None and not isinstance(field.node.value, dict):
+        if field.node.value != "opt_out":
+            field.must("opt_out, or what holds without a word: {marketing: denied, service: ...}")
+        return Consent()
+    section = field.section(PURPOSES)
+    return Consent(*(section.require(purpose).choice(_DEFAULTS) for purpose in PURPOSES))
+
+
+def _purposes(field: Field) -> tuple[Purpose, ...]:
+    return tuple(dict.fromkeys(one.choice(PURPOSES) for one in field.each()))
+
+
+def _stop(field: Field) -> tuple[Purpose, ...]:
+    if field.node is not None and isinstance(field.node.value, bool):
+        return PURPOSES if field.node.value else ()
+    return _purposes(field)
+
+
+def _holds(field: Field) -> Holds:
+    section = field.section(("ticket", "complaint", "return"))
+
+    def span(one: Field) -> int:
+        return _span(one, LONGEST_HOLD)
+
+    return Holds(
+        ticket=section.optional("ticket", span, 0),
+        complaint=section.optional("complaint", span, 0),
+        returned=section.optional("return", span, 0),
+    )
+
+
+def _silence(field: Field) -> Silence | None:
+    section = field.section(("for", "then"))
+    within = _span(section.require("for"), _LONGEST_CAP)
+    then: Then = section.optional("then", lambda one: one.choice(_THENS), "defer")
+    return Silence(within, then) if within else None
+
+
+def _holdout(field: Field) -> Holdout:
+    section = field.section(("salt", "everything", "per_rule"))
+    return Holdout(
+        salt=section.require("salt", "is missing: another salt draws other members").text(),
+        everything=section.optional("everything", _share, 0.0),
+        per_rule=section.optional("per_rule", _share, 0.0),
+    )
+
+
+def _share(field: Field) -> float:
+    value = field.node.value if field.node else None
+    match = _SHARE.fullmatch(value) if isinstance(value, str) else None
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    if match is None or float(match[1]) > 100:
+        field.must("a share such as 5%, from 0% to 100%")
+        return 0.0
+    return float(match[1]) / 100
+
+
+def _cool_down(field: Field) -> dict[str, int]:
+    section = field.open_section("a mapping of rule groups to durations")
+    groups = list(field.node.value) if field.node and isinstance(field.node.value, dict) else []
+    return {group: _span(section.require(group), _LONGEST_CAP) for group in groups}
+
+
+def _caps(field: Field) -> tuple[Cap, ...]:
+    if field.node is not None and not isinstance(field.node.value, list):
+        field.must("a list of caps, such as - {at_most: 1, per: day}")
+        return ()
+    return tuple(_cap(one) for one in field.each())
+
+
+def _cap(field: Field) -> Cap:
+    section = field.section(("at_most", "within", "per", "purpose", "channel", "group"))
+    at_most = section.require("at_most").integer(0, _MOST)
+    if not section.broken and ("within" in section) == ("per" in section):
+        field.wrong("needs either within (rolling) or per (day, week or month of the member)")
+    within = None
+    if "within" in section:
+        within_field = section.require("within")
+        within = within_field.duration()
+        if within > _LONGEST_CAP:
+            within_field.wrong(f"must be at most {format_duration(_LONGEST_CAP)}")
+    return Cap(
+        at_most=at_most,
+        within=within,
+        per=section.optional("per", lambda one: one.choice(_PERS), None),
+        purpose=section.optional("purpose", lambda one: one.choice(_CAPPED), "marketing"),
+        channel=section.optional("channel", Field.name, None),
+        group=section.optional("group", Field.name, None),
+    )
+
+
+def _arbitration(field: Field) -> Arbitration | None:
+    if field.node is not None and not isinstance(field.node.value, dict):
+        window = _span(field, _LONGEST_WINDOW)
+        return Arbitration(window) if window else None
+    section = field.section(("window", "purposes"))
+    window = _span(section.require("window"), _LONGEST_WINDOW)
+    purposes = section.optional("purposes", _purposes, ("marketing",))
+    return Arbitration(window, purposes) if window else None
+
+
+def _quiet_hours(field: Field) -> QuietHours:
+    section = field.section(("from", "to", "then", "purposes"))
+    start, end = _minute(section.require("from")), _minute(section.require("to"))
+    if start == end and not field.report.errors:
+        section.require("to").wrong("is the same as from: write stop to send nothing at all")
+    return QuietHours(
+        start,
+        end,
+        section.require("then", "is missing: defer (to their end) or drop").choice(_THENS),
+        section.optional("purposes", _purposes, ("marketing",)),
+    )
+
+
+def _minute(field: Field) -> int:
+    value = field.node.value if field.node else None
+    match = _CLOCK.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        field.must('a time of day such as "21:00"')
+        return 0
+    return int(match[1]) * 60 + int(match[2])
+
+
+def _check_together(policy: Policy, section: Section) -> None:
+    """Report what is right line by line, and wrong together."""
+    if any(cap.channel is not None for cap in policy.caps) and not policy.channels:
+        section.require("caps").wrong("cap a channel, but channels names none to choose from")
+    if sum(cap.at_most for cap in policy.caps) + len(policy.cool_down) > 60:
+        section.require("caps").wrong("need more than the 60 messages that a member's row keeps")
+    quiet = policy.quiet_hours
+    if quiet is not None and policy.pace:
+        day = (quiet.start - quiet.end) % 1440 * MINUTE
+        if policy.pace >= day - HOUR:
+            section.require("pace").wrong("is longer than the time between two quiet hours")
+    if policy.pace and quiet is None:
+        section.require("pace").wrong("spreads what quiet hours kept, and there are none")

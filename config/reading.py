@@ -109,6 +109,15 @@ class Field:
         self.must(f"a whole number from {lowest} to {highest}")
         return lowest
 
+    def number(self, lowest: float, highest: float) -> float:
+        """Return a number within the bounds."""
+        value = self.node.value if self.node else None
+        right = isinstance(value, int | float) and not isinstance(value, bool)
+        if right and lowest <= value <= highest:  # type: ignore[operator]
+            return float(value)  # type: ignore[arg-type]
+        self.must(f"a number from {lowest:g} to {highest:g}")
+        return lowest
+
     def flag(self) -> bool:
         """Return true or false."""
         value = self.node.value if self.node else None

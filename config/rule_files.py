@@ -3,24 +3,15 @@
 from pathlib import Path
 from typing import Literal
 
+from config.calendar_rules import calendar_reentry
+from config.condition_files import NOTHING_KNOWN, Known, read_if
 from config.errors import ConfigError, ConfigErrors
-from config.patterns import read_patterns, require_field, section_patterns
-from config.reading import MAX_DURATION, Field, Report, Section
-from config.vocabulary import fields_of
+from config.patterns import read_patterns
+from config.reading import Field, Report, Section
+from config.when_files import has_item, no_item, read_when
 from config.yaml_source import Place, parse_file
-from models.member import KEPT_ORDERS
-from models.rules import (
-    Absence,
-    EventHappens,
-    OrdersAtLeast,
-    Pattern,
-    Reentry,
-    Rule,
-    StageEntered,
-    When,
-)
-from models.stages import STAGES
-from models.times import format_duration
+from models.calendar import Calendar
+from models.rules import Reentry, Rule, Series, When
 
 POLICY_FILE = "policy.yaml"
 TEST_SUFFIX = ".test.yaml"
@@ -30,6 +21,8 @@ _FIELDS = (
     "version",
     "about",
     "when",
+    "if",
+    "mode",
     "reentry",
     "expires_after",
     "priority",
@@ -40,14 +33,16 @@ _FIELDS = (
     "channels",
     "episode",
     "overtaken_by",
+    "ladder",
+    "serves",
 )
+_MODES: tuple[Literal["live", "shadow", "off"], ...] = ("live", "shadow", "off")
 _PERS: tuple[Literal["member", "item_id"], ...] = ("member", "item_id")
-_WHENS = ("event", "absence", "stage_entered")
 
 
-def load_rules(directory: Path) -> tuple[Rule, ...]:
+def load_rules(directory: Path, known: Known = NOTHING_KNOWN) -> tuple[Rule, ...]:
     """Return the rules of a folder by name; raise ``ConfigErrors`` with all that is wrong."""
-    rules, errors = read_rules(directory)
+    rules, errors = read_rules(directory, known)
     if errors:
         raise ConfigErrors(errors)
     return tuple(rules)
@@ -62,7 +57,9 @@ def rule_paths(directory: Path) -> list[Path]:
     )
 
 
-def read_rules(directory: Path) -> tuple[list[Rule], list[ConfigError]]:
+def read_rules(
+    directory: Path, known: Known = NOTHING_KNOWN
+) -> tuple[list[Rule], list[ConfigError]]:
     """Return the rules that are right and every mistake in the others."""
     rules: list[Rule] = []
     errors = [
@@ -71,7 +68,7 @@ def read_rules(directory: Path) -> tuple[list[Rule], list[ConfigError]]:
     ]
     named: dict[str, Path] = {}
     for path in rule_paths(directory):
-        rule, name, found = _read_rule(path)
+        rule, name, found = _read_rule(path, known)
         errors += found
         if rule is not None:
             rules.append(rule)
@@ -82,7 +79,7 @@ def read_rules(directory: Path) -> tuple[list[Rule], list[ConfigError]]:
     return sorted(rules, key=lambda rule: rule.name), errors
 
 
-def _read_rule(path: Path) -> tuple[Rule | None, str, list[ConfigError]]:
+def _read_rule(path: Path, known: Known) -> tuple[Rule | None, str, list[ConfigError]]:
     stem = path.name.removesuffix(".yaml")
     root, errors = parse_file(path)
     report = Report(str(path), stem)
@@ -96,19 +93,21 @@ def _read_rule(path: Path) -> tuple[Rule | None, str, list[ConfigError]]:
         report.rule = name
         if name != stem:
             section.require("rule").wrong(f"is {name!r}, and the file is named {stem!r}")
-    rule = _rule(section, name)
+    rule = _rule(section, name, known)
     found = errors + report.errors
     return None if found else rule, name, found
 
 
-def _rule(section: Section, name: str) -> Rule:
-    when, unless = _when(section.require("when"))
+def _rule(section: Section, name: str, known: Known) -> Rule:
+    when, unless = read_when(section.require("when"), known.festivals)
     return Rule(
         name=name,
         version=section.require("version").integer(1, 1_000_000),
         about=section.require("about").line(),
         when=when,
         unless=unless,
+        condition=section.optional("if", lambda field: read_if(field, known), None),
+        mode=section.optional("mode", lambda field: field.choice(_MODES), "live"),
         reentry=_reentry(
             section.require("reentry", "is missing: once, always, or {per: member, every: 7d}"),
             when,
@@ -128,57 +127,26 @@ def _rule(section: Section, name: str) -> Rule:
         overtaken_by=section.optional(
             "overtaken_by", lambda field: read_patterns(field, derived=True), ()
         ),
+        ladder=section.optional("ladder", lambda field: _ladder(field, when), ()),
+        serves=section.optional("serves", Field.line, None),
     )
 
 
-def _when(field: Field) -> tuple[When, OrdersAtLeast | None]:
-    section = field.section((*_WHENS, "where", "unless"))
-    unless = section.optional("unless", _unless, None)
-    given = [form for form in _WHENS if form in section]
-    if len(given) != 1 and not section.broken:
-        field.wrong(
-            f"needs exactly one of {', '.join(_WHENS)}; has {' and '.join(given) or 'none'}"
-        )
-    when: When = StageEntered(STAGES[0])
-    if "event" in section:
-        when = _event(section)
-    elif "absence" in section:
-        when = _absence(section.require("absence"))
-    elif "stage_entered" in section:
-        when = StageEntered(section.require("stage_entered").choice(STAGES))
-    if "where" in section and "event" not in section:
-        section.require("where").wrong("only goes with event; in an absence it stands in after, of")
-    return when, unless
-
-
-def _event(section: Section) -> EventHappens:
-    patterns = section_patterns(section)
-    if len(patterns) > 1:
-        section.require("event").must("one event type (a rule for each of several)")
-    return EventHappens(patterns[0] if patterns else Pattern(""))
-
-
-def _absence(field: Field) -> Absence:
-    section = field.section(("after", "of", "within"))
-    after = read_patterns(section.require("after"))
-    of = read_patterns(section.require("of"), derived=True, same=True)
-    keys = sorted({pattern.same for pattern in of if pattern.same is not None})
-    if len(keys) > 1:
-        section.require("of").wrong(f"one absence has one same; was {' and '.join(keys)}")
-    if keys:
-        require_field(section.require("after"), keys[0], [pattern.type for pattern in after])
-    return Absence(after, of, section.require("within").duration(), keys[0] if keys else None)
-
-
-def _unless(field: Field) -> OrdersAtLeast:
-    orders = field.section(("orders",)).require("orders").section(("at_least", "within"))
-    return OrdersAtLeast(
-        orders.require("at_least").integer(1, KEPT_ORDERS),
-        orders.require("within", f"is missing (ever: {format_duration(MAX_DURATION)})").duration(),
-    )
+def _ladder(field: Field, when: When) -> tuple[str, ...]:
+    names = tuple(one.name() for one in field.each())
+    if not isinstance(when, Series):
+        field.wrong("only goes with a series: each step has its offer")
+    elif len(names) > len(when.steps):
+        field.wrong(f"has {len(names)} offers for {len(when.steps)} steps")
+    return names
 
 
 def _reentry(field: Field, when: When) -> Reentry:
+    said = _said_reentry(field, when)
+    return calendar_reentry(field, said, when) if isinstance(when, Calendar) else said
+
+
+def _said_reentry(field: Field, when: When) -> Reentry:
     if field.node is None:
         return Reentry("once")
     if not isinstance(field.node.value, dict):
@@ -191,24 +159,6 @@ def _reentry(field: Field, when: When) -> Reentry:
     per = per_field.choice(_PERS)
     every = section.require("every", "is missing: the shortest time between two").duration()
     when_is_right = not any(error.field.startswith("when") for error in field.report.errors)
-    if per == "item_id" and when_is_right and not _has_item(when):
-        per_field.wrong(_NO_ITEM[type(when)])
+    if per == "item_id" and when_is_right and not has_item(when):
+        per_field.wrong(no_item(when))
     return Reentry("every", per, every)
-
-
-_NO_ITEM: dict[type, str] = {
-    Absence: "item_id needs `same: item_id` in the absence's `of`",
-    EventHappens: "item_id needs an event that is about one item",
-    StageEntered: "item_id makes no sense for a stage",
-}
-
-
-def _has_item(when: When) -> bool:
-    match when:
-        case Absence():
-            return when.same == "item_id"
-        case EventHappens():
-            item = fields_of(when.pattern.type).get("item_id")
-            return item is not None and not item.on_lines
-        case StageEntered():
-            return False

@@ -150,6 +150,12 @@ class Settings:
         kinds.members,
         "Members whose events may say `test`, separated by commas: their triggers are marked.",
     )
+    assume_consent: bool = _setting(
+        False,
+        kinds.flag,
+        "Take it that members agreed to marketing who have said nothing. For public logs, which "
+        "have no consent in them, and for trying things out; never with members of your own.",
+    )
     bad_ratio: float = _setting(
         0.5,
         kinds.fraction,
@@ -211,6 +217,7 @@ class Settings:
             locale=self.locale,
             time_zone=self.time_zone,
             test_members=self.test_members,
+            assume_consent=self.assume_consent,
         )
 
     def changelog_topic_settings(self) -> dict[str, str]:
@@ -363,4 +370,4 @@ def _written(name: str, default: object) -> str:
         return ""
     if name == "allowed_lateness" and isinstance(default, int):
         return format_duration(default)
-    return str(default)
+    return str(default).lower() if isinstance(default, bool) else str(default)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from models.marks import at_of, instant_of, is_backfill, place_of
 from models.member import Member
-from models.rulebook import FACT_CODE, RuleBook, Track
-from models.rules import Rule
+from models.rulebook import RuleBook, Track
+from models.rules import FACT_CODE, Rule
 from models.stages import NEVER
 
 KEPT_MARKS = 16

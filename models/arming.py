@@ -8,8 +8,8 @@ from models.facts import CART_EMPTIED
 from models.marks import at_of, instant_of, mark, place_of
 from models.member import Member
 from models.outcome import Candidate, Context, Outcome
-from models.rulebook import FACT_CODE, RuleBook, Track
-from models.rules import Absence, Rule
+from models.rulebook import RuleBook, Track
+from models.rules import FACT_CODE, Absence, Rule
 
 
 def fold_absences(
@@ -24,7 +24,7 @@ def fold_absences(
         code = FACT_CODE[fact]
         if code in book.remembered_for:
             member.seen[code] = max(member.seen.get(code, 0), place_of(it))
-        for track, arms, disarms in book.sides.get(fact, ()):
+        for track, arms, disarms in book.sides.find(fact, event.event):
             ends = disarms.keys(event.event) if disarms else ()
             begins = arms.keys(event.event) if arms else ()
             if not ends and not begins:
@@ -56,10 +56,13 @@ def fold_absences(
 def _end_by_emptied_cart(member: Member, book: RuleBook) -> None:
     """End what was armed before the cart was emptied by an event that had come too early to."""
     emptied = member.seen[CART_EMPTIED]
-    for track, _, disarms in book.sides.get("cart_emptied", ()):
-        keys = member.tracks.get(track.id)
-        if disarms and track.plain and keys and place_of(keys[absence.ANY_KEY][-1]) < emptied:
-            del member.tracks[track.id]
+    for track_id, keys in list(member.tracks.items()):
+        track = book.tracks.get(track_id)
+        if track is None or not track.plain or "cart_emptied" not in track.sides:
+            continue
+        _, disarms = track.sides["cart_emptied"]
+        if disarms and keys and place_of(keys[absence.ANY_KEY][-1]) < emptied:
+            del member.tracks[track_id]
 
 
 def _overflow(outcome: Outcome, track: Track, key: str, armed: int) -> None:

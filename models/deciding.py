@@ -1,15 +1,45 @@
-"""Deciding about candidates: each gets one verdict, recorded; some become triggers."""
+"""Deciding about candidates: each gets one verdict, recorded; some become triggers.
 
-from models.explaining import context_of, reason_of, said
+The order in which a candidate is asked about: what the rule itself says (history, lateness,
+``unless``, re-entry, expiry), mute and stop, consent, reachability, unsolved problems, silence
+after an order, control groups, cool-down and caps, competition, quiet hours. The first no counts.
+"""
+
+import msgspec
+
+from models.conditions import first_unmet
+from models.contacts import note
+from models.explaining import context_of, offer_of, reason_of, said
+from models.holding import candidate_of, decided_at, hold, note_held, rank_of, take_ripe, window_end
+from models.holdout import held_out
 from models.ids import short_hash, trigger_id
-from models.member import KEPT_OPEN, KEPT_RAISED, Member, OpenTrigger
+from models.member import KEPT_OPEN, KEPT_RAISED, Member
 from models.outcome import Candidate, Context, Outcome
 from models.overtaking import cancel, supersede
-from models.permission import channels_for, has_ordered
+from models.permission import barred, channels_for, has_ordered, held_back, reachable
+from models.pressure import Pause, quiet_at, quiet_from, silence_at, uncapped
 from models.rulebook import RuleBook
+from models.rules import Series
+from models.sequences import run_of
 from models.stages import STAGES
+from models.standing import MORNING, SILENCE, WINDOW, Held, OpenTrigger
 from models.times import rfc3339
 from models.triggers import Decision, Trigger, Verdict
+from models.wording import is_chinese, unmet
+
+
+class Ruling(msgspec.Struct, frozen=True):
+    """What was decided about one candidate, and why.
+
+    ``held`` is decided about a candidate that waits until ``until`` for what ``waits_for`` says,
+    ``raised`` about one that may become a trigger on ``channels``.
+    """
+
+    verdict: Verdict
+    why: str
+    channels: tuple[str, ...] = ()
+    until: int = 0
+    waits_for: int = WINDOW
 
 
 def decide(outcome: Outcome, candidates: list[Candidate], context: Context) -> None:
@@ -17,17 +47,54 @@ def decide(outcome: Outcome, candidates: list[Candidate], context: Context) -> N
     if len(candidates) > 1:
         candidates.sort(key=lambda c: (c.due, c.rule.name, c.key))
     for candidate in candidates:
-        channels = channels_for(outcome.member, candidate.rule, context.book)
-        verdict, why = _verdict(outcome, candidate, channels, context)
-        raised = (
-            _raise(outcome, candidate, channels or (), context) if verdict == "raised" else None
-        )
-        record(outcome, candidate, verdict, why, raised)
+        if candidate.rule.mode != "off":
+            ruling = _rule_on(outcome, candidate, context)
+            _carry_out(outcome, candidate, _competing(outcome, candidate, ruling, context), context)
 
 
-def _verdict(
-    outcome: Outcome, candidate: Candidate, channels: tuple[str, ...] | None, context: Context
-) -> tuple[Verdict, str]:
+def release(outcome: Outcome, at: int, context: Context) -> None:
+    """Ask again about what has waited until the instant ``at``."""
+    competing: list[Candidate] = []
+    others: list[Candidate] = []
+    for held in take_ripe(outcome.member, at):
+        rule = context.book.rules.get(held.trigger.rule)
+        if rule is None or rule.mode == "off":
+            note_held(outcome, held, "overtaken", "the rule is gone or off")
+            continue
+        candidate = candidate_of(held, outcome.member, rule)
+        (competing if held.waits_for == WINDOW else others).append(candidate)
+    _arbitrate(outcome, sorted(competing, key=rank_of), context)
+    decide(outcome, others, context)
+
+
+def _arbitrate(outcome: Outcome, ranked: list[Candidate], context: Context) -> None:
+    """Of each purpose the first that nothing holds back wins; the others hear who did."""
+    before = [_rule_on(outcome, candidate, context) for candidate in ranked]
+    winners: dict[str, Candidate] = {}
+    for candidate, ruling in zip(ranked, before, strict=True):
+        winner = winners.get(candidate.rule.purpose)
+        if winner is None:
+            # What won for another purpose may have changed the answer.
+            ruling = _rule_on(outcome, candidate, context)
+            if ruling.verdict == "raised":
+                winners[candidate.rule.purpose] = candidate
+        elif ruling.verdict == "raised":
+            rule = winner.rule
+            why = f"{rule.name} won with priority {rule.priority}; here {candidate.rule.priority}"
+            record(outcome, candidate, "arbitration", why, won_by=rule.name)
+            continue
+        _carry_out(outcome, candidate, ruling, context)
+
+
+def _rule_on(outcome: Outcome, candidate: Candidate, context: Context) -> Ruling:
+    own = _own_verdict(outcome, candidate, context)
+    return _policy_verdict(outcome, candidate, context) if own is None else Ruling(*own)
+
+
+def _own_verdict(
+    outcome: Outcome, candidate: Candidate, context: Context
+) -> tuple[Verdict, str] | None:
+    """Return what the rule itself, or the time, says against a candidate."""
     member, rule, due = outcome.member, candidate.rule, candidate.due
     if candidate.silent:
         return "backfill", "completed by history, which messages nobody"
@@ -35,23 +102,111 @@ def _verdict(
         return "late", "the event was older than the allowed lateness"
     if rule.unless is not None and has_ordered(member, rule.unless, due):
         return "unless", f"at least {rule.unless.count} orders before the deadline"
+    wanting = first_unmet(member, rule, due)
+    if wanting is not None:
+        return "condition", unmet(wanting, is_chinese(context.book.limits.locale))
     last = _last_raised(member, candidate, context.book)
     if last is not None:
         if rule.reentry.mode == "once":
             return "reentry", f"already raised once, at {rfc3339(last)}"
-        if rule.reentry.mode == "every" and due - last < rule.reentry.every:
+        if rule.reentry.mode == "every" and _occurred(candidate) - last < rule.reentry.every:
             return "reentry", f"raised at {rfc3339(last)}"
     if member.anonymous:
         return "anonymous", "nobody to send to before the id is linked"
-    if context.now is not None and context.now >= due + rule.expires_after:
+    expires = expiry_of(candidate)
+    if context.now is not None and context.now >= expires:
         return "expired", "decided after expires_at"
+    if candidate.held is not None and member.advanced_to >= expires:
+        return "expired", "waited until expires_at"
+    return None
+
+
+def _policy_verdict(outcome: Outcome, candidate: Candidate, context: Context) -> Ruling:
+    member, rule, book = outcome.member, candidate.rule, context.book
+    at = member.advanced_to
+    no = barred(member, rule, at, book)
+    if no is not None:
+        return Ruling(*no)
+    allowed = channels_for(member, rule, book)
+    if allowed is None:
+        return Ruling("consent", f"no channel is left that the member allows for {rule.purpose}")
+    channels = reachable(member, allowed, book)
     if channels is None:
-        return "consent", f"the member refuses {rule.purpose} messages"
-    return "raised", "nothing held it back"
+        return Ruling("unreachable", "the member can be reached on none of the channels")
+    why = held_back(member, rule, at, book)
+    if why is not None:
+        return Ruling("hold", why)
+    pause = silence_at(member, rule, at, book)
+    if pause is not None:
+        return _waiting("silence", pause, SILENCE, candidate)
+    # Those who test are treated always, and as often as they like.
+    is_test = member.id in book.limits.test_members
+    if rule.purpose == "marketing" and rule.mode == "live" and not is_test:
+        group = held_out(book.policy.holdout, member.id, rule.name)
+        if group is not None:
+            return Ruling("holdout", group, channels)
+    if not is_test:
+        channels, full = uncapped(member, rule, channels, at, book)
+        if full is not None:
+            return Ruling(*full)
+    if rule.mode == "shadow":
+        return Ruling("shadow", "the rule decides and sends nothing", channels)
+    return Ruling("raised", "nothing held it back", channels)
+
+
+def _competing(outcome: Outcome, candidate: Candidate, ruling: Ruling, context: Context) -> Ruling:
+    """Let what may be raised wait for others that may come in the same window."""
+    if ruling.verdict != "raised":
+        return ruling
+    end = window_end(outcome.member, candidate.rule, context.book)
+    if end is None:
+        return ruling
+    return Ruling("held", "others may compete", ruling.channels, end, WINDOW)
+
+
+def _waiting(verdict: Verdict, pause: Pause, waits_for: int, candidate: Candidate) -> Ruling:
+    if pause.then == "drop":
+        return Ruling(verdict, pause.why)
+    if pause.until >= expiry_of(candidate):
+        return Ruling("expired", f"{pause.why}; it expires before")
+    return Ruling("held", pause.why, until=pause.until, waits_for=waits_for)
+
+
+def _carry_out(outcome: Outcome, candidate: Candidate, ruling: Ruling, context: Context) -> None:
+    member, book = outcome.member, context.book
+    if ruling.verdict == "raised":
+        pause = quiet_at(member, candidate.rule, member.advanced_to, book)
+        if pause is not None:
+            ruling = _waiting("quiet", pause, MORNING, candidate)
+    match ruling.verdict:
+        case "held":
+            if ruling.waits_for != WINDOW:
+                record(outcome, candidate, ruling.verdict, ruling.why, until=ruling.until)
+            _hold(outcome, candidate, ruling, book)
+        case "raised":
+            trigger = _trigger_of(outcome.member, candidate, ruling.channels, context)
+            _raise(outcome, candidate, trigger, ruling.channels, book)
+            record(outcome, candidate, "raised", ruling.why, raised=trigger.trigger_id)
+        case "holdout" | "shadow":
+            # Counted like those who are treated: the rule has had its turn.
+            trigger = _trigger_of(outcome.member, candidate, ruling.channels, context)
+            _use_up_reentry(member, candidate, book)
+            record(outcome, candidate, ruling.verdict, ruling.why, would_be=trigger)
+        case verdict:
+            record(outcome, candidate, verdict, ruling.why)
+
+
+def expiry_of(candidate: Candidate) -> int:
+    """Return when a candidate has lost its point."""
+    if candidate.held is not None:
+        return candidate.held.trigger.expires
+    return candidate.due + candidate.rule.expires_after
 
 
 def reentry_key(candidate: Candidate, book: RuleBook) -> bytes:
     """Return what re-entry is counted by: the rule and the candidate's own key."""
+    if candidate.held is not None:
+        return candidate.held.reentry
     key = candidate.key
     if not key and candidate.received is not None:
         key = getattr(candidate.received.event, "item_id", None) or ""
@@ -63,71 +218,115 @@ def _last_raised(member: Member, candidate: Candidate, book: RuleBook) -> int | 
     reentry = candidate.rule.reentry
     if reentry.mode == "always":
         return None
-    if reentry.mode == "every" and reentry.per == "item_id":
+    if reentry.mode == "every" and reentry.per != "member":
         return member.raised_keys.get(reentry_key(candidate, book))
-    return member.raised.get(book.rule_ids[candidate.rule.name])
+    last = member.raised.get(book.rule_ids[candidate.rule.name])
+    is_series = isinstance(candidate.rule.when, Series)
+    if last is not None and is_series and last > _occurred(candidate):
+        return None  # the steps of one run are one occasion
+    return last
 
 
-def _raise(
-    outcome: Outcome, candidate: Candidate, channels: tuple[str, ...], context: Context
-) -> str:
-    member, rule, due, book = outcome.member, candidate.rule, candidate.due, context.book
-    identity = trigger_id(member.id, rule.name, rule.version, candidate.occasion)
-    supersede(outcome, rule, due, book)
-    expires = due + rule.expires_after
-    now = due if context.now is None else context.now
-    locale = said(member, "locale") or book.limits.locale
-    outcome.triggers.append(
-        Trigger(
-            trigger_id=identity,
-            member_id=member.id,
-            rule=rule.name,
-            rule_version=rule.version,
-            occasion=candidate.occasion,
-            group=rule.group,
-            purpose=rule.purpose,
-            route=rule.route,
-            play=rule.play,
-            channels=channels,
-            locale=locale,
-            time_zone=said(member, "time_zone") or book.limits.time_zone,
-            stage=STAGES[member.stage],
-            due_at=rfc3339(due),
-            raised_at=rfc3339(now),
-            not_before=rfc3339(due),
-            not_after=rfc3339(expires),
-            expires_at=rfc3339(expires),
-            test=member.id in book.limits.test_members,
-            offer=None,
-            reason=reason_of(candidate, locale),
-            context=context_of(member),
-        )
-    )
-    reentry = rule.reentry
-    if reentry.mode == "every" and reentry.per == "item_id":
+def _occurred(candidate: Candidate) -> int:
+    """Return what re-entry is counted to: of a series when the run began."""
+    if not isinstance(candidate.rule.when, Series):
+        return candidate.due
+    return run_of(candidate.occasion)[0]
+
+
+def _use_up_reentry(member: Member, candidate: Candidate, book: RuleBook) -> None:
+    rule, due = candidate.rule, candidate.due
+    if rule.reentry.mode == "every" and rule.reentry.per != "member":
         member.raised_keys[reentry_key(candidate, book)] = due
         while len(member.raised_keys) > KEPT_RAISED:
             del member.raised_keys[min(member.raised_keys, key=member.raised_keys.__getitem__)]
-    elif reentry.mode != "always":
+    elif rule.reentry.mode != "always":
         member.raised[book.rule_ids[rule.name]] = due
-    member.open.append(
-        OpenTrigger(
-            bytes.fromhex(identity),
-            rule.name,
-            candidate.key,
-            candidate.armed,
-            due,
-            expires,
-            rule.purpose == "marketing",
-            None if channels == book.policy.channels else channels,
-        )
+
+
+def _version_of(candidate: Candidate) -> int:
+    return candidate.rule.version if candidate.held is None else candidate.held.version
+
+
+def _identity(member: Member, candidate: Candidate) -> str:
+    if candidate.held is not None:
+        return candidate.held.trigger.id.hex()
+    rule = candidate.rule
+    return trigger_id(member.id, rule.name, rule.version, candidate.occasion)
+
+
+def _locale(member: Member, book: RuleBook) -> str:
+    return said(member, "locale") or book.limits.locale
+
+
+def _trigger_of(
+    member: Member, candidate: Candidate, channels: tuple[str, ...], context: Context
+) -> Trigger:
+    rule, due, book, held = candidate.rule, candidate.due, context.book, candidate.held
+    begins = due if held is None else member.advanced_to
+    expires = expiry_of(candidate)
+    locale = _locale(member, book)
+    return Trigger(
+        trigger_id=_identity(member, candidate),
+        member_id=member.id,
+        rule=rule.name,
+        rule_version=_version_of(candidate),
+        occasion=candidate.occasion,
+        group=rule.group,
+        purpose=rule.purpose,
+        route=rule.route,
+        play=rule.play,
+        channels=channels,
+        locale=locale,
+        time_zone=said(member, "time_zone") or book.limits.time_zone,
+        stage=STAGES[member.stage],
+        due_at=rfc3339(due),
+        raised_at=rfc3339(begins if context.now is None else context.now),
+        not_before=rfc3339(begins),
+        not_after=rfc3339(min(expires, quiet_from(member, rule, member.advanced_to, book))),
+        expires_at=rfc3339(expires),
+        test=member.id in book.limits.test_members,
+        offer=offer_of(rule, candidate.occasion),
+        reason=reason_of(candidate, locale) if held is None else held.reason,
+        context=context_of(member),
     )
+
+
+def _raise(
+    outcome: Outcome,
+    candidate: Candidate,
+    trigger: Trigger,
+    channels: tuple[str, ...],
+    book: RuleBook,
+) -> None:
+    member, rule, due = outcome.member, candidate.rule, candidate.due
+    supersede(outcome, rule, due, book)
+    outcome.triggers.append(trigger)
+    _use_up_reentry(member, candidate, book)
+    opened = _open_trigger(member, candidate, channels, book)
+    member.open.append(opened)
+    if member.id not in book.limits.test_members:
+        note(member, opened, rule.group, member.advanced_to, book.policy)
     if len(member.open) > KEPT_OPEN:
-        _withdraw_one(outcome, due)
-    return identity
+        _withdraw_one(outcome, due, book)
 
 
-def _withdraw_one(outcome: Outcome, due: int) -> None:
+def _open_trigger(
+    member: Member, candidate: Candidate, channels: tuple[str, ...], book: RuleBook
+) -> OpenTrigger:
+    return OpenTrigger(
+        bytes.fromhex(_identity(member, candidate)),
+        candidate.rule.name,
+        candidate.key,
+        candidate.armed,
+        candidate.due,
+        expiry_of(candidate),
+        candidate.rule.purpose == "marketing",
+        None if channels == book.policy.channels else channels,
+    )
+
+
+def _withdraw_one(outcome: Outcome, due: int, book: RuleBook) -> None:
     """Make room: what cannot be watched any longer is withdrawn, for an opt-out must reach it."""
     member = outcome.member
     # What has expired is only kept for what may arrive late, and is no longer anybody's.
@@ -135,19 +334,42 @@ def _withdraw_one(outcome: Outcome, due: int) -> None:
     if len(alive) > KEPT_OPEN:
         dropped = min(alive, key=lambda trigger: trigger.expires)
         alive.remove(dropped)
-        cancel(outcome, dropped, due, "too many open triggers")
+        cancel(outcome, dropped, due, "too many open triggers", book)
     member.open = alive
 
 
+def _hold(outcome: Outcome, candidate: Candidate, ruling: Ruling, book: RuleBook) -> None:
+    member, kept = outcome.member, candidate.held
+    channels = ruling.channels or candidate.rule.channels or book.policy.channels
+    held = Held(
+        _open_trigger(member, candidate, channels, book),
+        _version_of(candidate),
+        candidate.occasion,
+        reentry_key(candidate, book),
+        ruling.until,
+        ruling.waits_for,
+        reason_of(candidate, _locale(member, book)) if kept is None else kept.reason,
+    )
+    hold(outcome, held, book)
+
+
 def record(
-    outcome: Outcome, candidate: Candidate, verdict: Verdict, why: str, raised: str | None
+    outcome: Outcome,
+    candidate: Candidate,
+    verdict: Verdict,
+    why: str,
+    raised: str | None = None,
+    *,
+    would_be: Trigger | None = None,
+    won_by: str | None = None,
+    until: int | None = None,
 ) -> None:
     """Note the verdict of a candidate among the decisions."""
     member, rule = outcome.member, candidate.rule
     outcome.decisions.append(
         Decision(
             rule=rule.name,
-            rule_version=rule.version,
+            rule_version=_version_of(candidate),
             verdict=verdict,
             occasion=candidate.occasion,
             due_at=rfc3339(candidate.due),
@@ -156,5 +378,9 @@ def record(
             member_id=None if member.anonymous else member.id,
             anonymous_id=member.id if member.anonymous else None,
             trigger_id=raised,
+            decided_at=decided_at(member, candidate.due),
+            until=None if until is None else rfc3339(until),
+            won_by=won_by,
+            trigger=would_be,
         )
     )

@@ -101,7 +101,7 @@ def decode(topic: str, raw: bytes | None) -> Event:
         raise InvalidEvent("$", "a link needs member_id and one of anonymous_id or other_id")
     if type(event) is ProfileChanged and not all(map(_fits, (event.attributes or {}).values())):
         raise InvalidEvent("$.attributes[...]", "was a whole number of more than 64 bits")
-    for field in ("expires_at", "review_at"):
+    for field in ("expires_at", "review_at", "until"):
         value = getattr(event, field, None)
         if value is not None:
             instant(value, f"$.{field}")

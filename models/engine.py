@@ -4,12 +4,14 @@
 in order of (due, rule); then it folds the event. No broker, no store, no clock, no chance.
 """
 
-from models import absence
+from models import absence, dated, watching
 from models.arming import due_candidate, fold_absences
-from models.deciding import decide
+from models.deciding import decide, release
 from models.decoding import Received
 from models.events import Erased
 from models.facts import ACTIVITY, fold, settle_cart
+from models.hearing import forget, hear
+from models.holding import next_release, note_held
 from models.ids import content_hash, short_hash
 from models.marks import instant_of, place
 from models.member import KEPT_IDS, Member
@@ -47,15 +49,21 @@ def handle(member: Member, event: Received, context: Context) -> Outcome:
     if isinstance(event.event, Erased):
         _erase(outcome, event, context)
         return outcome
+    corrects = at < member.advanced_to and not outcome.late
+    dates = dated.happened(member, book, at) if corrects else {}
     facts = fold(member, event, book.limits.allowed_lateness)
     # An activity of before the stage began, but heard of only now, is a sign of life all the same.
     came_back = event.type in ACTIVITY and at == member.last_activity
     member.newest = max(member.newest, place(at, event.rank))
     member.advanced_to = max(member.advanced_to, at)
+    hear(member, event, book)
     overtake(outcome, event, facts, book)
     candidates = fold_absences(outcome, event, facts, context, backfill)
+    candidates += watching.fold_watches(outcome, event, facts, context, backfill)
     candidates += move_stage(outcome, at, member.advanced_to, book, backfill, came_back)
-    for match, rule in book.on_event.get(event.type, ()):
+    if corrects:
+        candidates += dated.correct(outcome, event, dates, book)
+    for match, rule in book.on_event.find(event.type, event.event):
         if match is None or match(event.event):
             occasion = event.event.event_id or content_hash(event.raw)
             candidates.append(Candidate(rule, at, occasion, received=event, silent=backfill))
@@ -79,7 +87,12 @@ def next_due(member: Member, book: RuleBook) -> int:
     if member.erased_until:
         return NEVER if is_gone(member) else member.erased_until
     return min(
-        absence.next_due(member, book), next_stage_due(member, book), next_close(member, book)
+        absence.next_due(member, book),
+        watching.next_due(member, book),
+        dated.next_due(member, book),
+        next_stage_due(member, book),
+        next_close(member, book),
+        next_release(member),
     )
 
 
@@ -92,10 +105,13 @@ def settle(member: Member, book: RuleBook) -> None:
     """Drop what cannot matter any more; called before a member is encoded."""
     if member.tracks or member.seen:
         absence.prune(member, book)
+    if member.logs:
+        watching.prune(member, book)
     keep_from = member.advanced_to - book.limits.allowed_lateness
     if member.cart_changes:
         settle_cart(member, keep_from)
     close_expired(member, book)
+    forget(member, book)
     if member.raised:
         member.raised = {
             rule_id: due
@@ -140,17 +156,28 @@ def _is_duplicate(member: Member, event: Received) -> bool:
 
 def _advance(outcome: Outcome, to: int, context: Context) -> None:
     member, book = outcome.member, context.book
+    if context.now is not None:
+        dated.settle_expired(member, book, context.now)
     while True:
         stage_due = next_stage_due(member, book)
-        due = min(absence.next_due(member, book), stage_due)
+        held_until = next_release(member)
+        timed = watching.next_due(member, book)
+        day_due = dated.next_due(member, book, to)
+        due = min(absence.next_due(member, book), timed, day_due, stage_due, held_until)
         if due > to:
             break
         member.advanced_to = due
+        if held_until == due:
+            release(outcome, due, context)
         silent = due <= member.backfilled_to
         candidates = [
             due_candidate(member, rule, key, armed, due)
             for rule, key, armed in absence.due_at(member, book, due)
         ]
+        if timed == due:
+            candidates += watching.due_candidates(member, book, due)
+        if day_due == due:
+            candidates += dated.candidates_at(member, book, due)
         if stage_due == due:
             candidates += move_stage(outcome, due, due, book, silent)
         decide(outcome, candidates, context)
@@ -162,7 +189,9 @@ def _erase(outcome: Outcome, event: Received, context: Context) -> None:
     member = outcome.member
     for trigger in member.open:
         if event.at < trigger.expires:
-            cancel(outcome, trigger, event.at, "erase")
+            cancel(outcome, trigger, event.at, "erase", context.book)
+    for held in member.standing.held if member.standing is not None else ():
+        note_held(outcome, held, "overtaken", "erase")
     fresh = Member(member.id, member.anonymous)
     for name in Member.__struct_fields__:
         if name not in ("id", "anonymous", "applied"):

@@ -231,6 +231,12 @@ class OfferExpired(Event, frozen=True, kw_only=True, tag="offer_expired"):
     expires_at: Instant | None = None
 
 
+class Muted(Event, frozen=True, kw_only=True, tag="mute"):
+    """Nothing is to be sent to the member until an instant; one that is past ends a mute."""
+
+    until: Instant
+
+
 class Erased(Event, frozen=True, kw_only=True, tag="erase"):
     """The member asked to be forgotten."""
 
@@ -375,6 +381,7 @@ MemberEvent: TypeAlias = (
     | OfferGranted
     | OfferRedeemed
     | OfferExpired
+    | Muted
     | Erased
 )
 EngagementEvent: TypeAlias = (
@@ -430,8 +437,14 @@ def type_of(event_class: type[msgspec.Struct]) -> str:
     return tag
 
 
+# Types that came later: their codes follow all others', for rows hold the codes.
+_LATER: tuple[type[Event], ...] = (Muted,)
 CLASS_OF: dict[str, type[Event]] = {
-    type_of(cls): cls for union in UNION_OF.values() for cls in get_args(union)
+    type_of(cls): cls
+    for cls in sorted(
+        (cls for union in UNION_OF.values() for cls in get_args(union)),
+        key=lambda cls: _LATER.index(cls) if cls in _LATER else -1,
+    )
 }
 TOPIC_OF: dict[str, str] = {
     type_of(cls): topic for topic, union in UNION_OF.items() for cls in get_args(union)

@@ -1,15 +1,33 @@
 """What a trigger says beside its identity: why it was raised, and what a template needs."""
 
+from models.calendar import Calendar
+from models.decoding import Received
 from models.facts import cart_of
 from models.marks import at_of, code_of
 from models.member import Member
 from models.outcome import Candidate
-from models.rulebook import EVENT_TYPES
-from models.rules import Absence
+from models.rules import (
+    EVENT_TYPES,
+    Absence,
+    ActivityDrop,
+    BandEntered,
+    Count,
+    Crosses,
+    EventHappens,
+    LateForMember,
+    Rule,
+    Sequence,
+    Series,
+    StageEntered,
+    StageLeft,
+    Sum,
+    TierEntered,
+)
+from models.sequences import run_of
 from models.stages import BANDS
 from models.times import format_duration, rfc3339
 from models.transitions import ACTIVE
-from models.triggers import ContextItem, EvidenceEvent, Reason, TriggerContext
+from models.triggers import ContextItem, EvidenceEvent, Offer, Reason, ReasonKind, TriggerContext
 from models.wording import sentence
 
 
@@ -21,40 +39,85 @@ def said(member: Member, name: str) -> str | None:
 
 def reason_of(candidate: Candidate, locale: str) -> Reason:
     """Return why the candidate became true, as data and in words."""
-    rule, event = candidate.rule, candidate.received
-    if event is not None:
-        fact, since = event.type, event.at
-        evidence = EvidenceEvent(
-            type=fact,
-            occurred_at=rfc3339(since),
-            event_id=event.event.event_id,
-            item_id=getattr(event.event, "item_id", None),
-            order_id=getattr(event.event, "order_id", None),
-            partition=event.partition,
-            offset=event.offset,
-        )
-        text = sentence(rule, locale, since, fact, "", "")
-        return Reason(text=text, kind="event", evidence=(evidence,))
-    when = rule.when
-    if isinstance(when, Absence):
-        fact, since = EVENT_TYPES[code_of(candidate.armed)], at_of(candidate.armed)
-        key = candidate.key or None
-        return Reason(
-            text=sentence(rule, locale, since, fact, candidate.key, ""),
-            kind="absence",
-            evidence=(
-                EvidenceEvent(
-                    type=fact,
-                    occurred_at=rfc3339(since),
-                    item_id=key if when.same == "item_id" else None,
-                    order_id=key if when.same == "order_id" else None,
-                ),
-            ),
-            not_seen=tuple(dict.fromkeys(pattern.type for pattern in when.of)),
-            within=format_duration(when.within),
-        )
-    text = sentence(rule, locale, candidate.due, "", "", candidate.why)
-    return Reason(text=text, kind="stage", stage=when.stage)  # type: ignore[union-attr]
+    rule, event, when = candidate.rule, candidate.received, candidate.rule.when
+    match when:
+        case EventHappens():
+            assert event is not None
+            evidence = _evidence(event)
+            text = sentence(rule, locale, event.at, event.type, "", "", 0)
+            return Reason(text=text, kind="event", evidence=(evidence,))
+        case Absence():
+            fact, since = EVENT_TYPES[code_of(candidate.armed)], at_of(candidate.armed)
+            return Reason(
+                text=sentence(rule, locale, since, fact, candidate.key, "", 0),
+                kind="absence",
+                evidence=(_seen(fact, since, when.same, candidate.key),),
+                not_seen=tuple(dict.fromkeys(pattern.type for pattern in when.of)),
+                within=format_duration(when.within),
+            )
+        case StageEntered() | StageLeft() | BandEntered():
+            text = sentence(rule, locale, candidate.due, "", "", candidate.why, 0)
+            if isinstance(when, BandEntered):
+                return Reason(text=text, kind="band")
+            return Reason(text=text, kind="stage", stage=when.stage)
+        case Calendar():
+            offer = candidate.key.rpartition("|")[0]
+            text = sentence(rule, locale, candidate.due, candidate.day, offer, "", 0)
+            return Reason(text=text, kind="calendar", day=candidate.day, offer_id=offer or None)
+    same = getattr(when, "same", None)
+    since, number, fact = candidate.since, candidate.number, candidate.fact
+    within = getattr(when, "within", 0)
+    return Reason(
+        text=sentence(rule, locale, since, fact, candidate.key, "", number),
+        kind=_KINDS[type(when)],
+        evidence=()
+        if isinstance(when, ActivityDrop)
+        else (_seen(fact, since, same, candidate.key),),
+        within=format_duration(within) if within else None,
+        step=number or None,
+    )
+
+
+_KINDS: dict[type, ReasonKind] = {
+    TierEntered: "tier",
+    Count: "count",
+    Sum: "sum",
+    Sequence: "sequence",
+    Crosses: "crosses",
+    Series: "series",
+    ActivityDrop: "activity_drop",
+    LateForMember: "late_for_member",
+}
+
+
+def _evidence(event: Received) -> EvidenceEvent:
+    return EvidenceEvent(
+        type=event.type,
+        occurred_at=rfc3339(event.at),
+        event_id=event.event.event_id,
+        item_id=getattr(event.event, "item_id", None),
+        order_id=getattr(event.event, "order_id", None),
+        partition=event.partition,
+        offset=event.offset,
+    )
+
+
+def _seen(fact: str, at: int, same: str | None, key: str) -> EvidenceEvent:
+    return EvidenceEvent(
+        type=fact,
+        occurred_at=rfc3339(at),
+        item_id=key or None if same == "item_id" else None,
+        order_id=key or None if same == "order_id" else None,
+    )
+
+
+def offer_of(rule: Rule, occasion: str) -> Offer | None:
+    """Return the offer of a rule with a ladder: of a series, the step's own."""
+    if not rule.ladder:
+        return None
+    _, step = run_of(occasion)
+    level = min(step, len(rule.ladder))
+    return Offer(level=level, name=rule.ladder[level - 1])
 
 
 def context_of(member: Member) -> TriggerContext:

@@ -44,7 +44,7 @@ from models.member import (
     Member,
     RecentItem,
 )
-from models.rulebook import FACT_CODE
+from models.rules import FACT_CODE
 from models.times import DAY, MAX_INSTANT
 
 CART_EMPTIED = FACT_CODE["cart_emptied"]
@@ -112,6 +112,9 @@ def fold(member: Member, received: Received, lateness: int) -> tuple[str, ...]:
         case Registered():
             if member.registered_at == 0 or at < member.registered_at:
                 member.registered_at = at
+                member.acquired = (event.source, event.campaign)
+                if member.acquired == (None, None):
+                    member.acquired = None
         case ProfileChanged():
             _profile(member, event, at)
         case ConsentChanged():

@@ -25,12 +25,19 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from models.logs import Log
 from models.marks import MARK_SHIFT, RANK_BITS
 from models.stages import LEAD, NEVER
+from models.standing import OpenTrigger, Standing
 
 Upgrade: TypeAlias = Callable[[list[Any]], list[Any]]
 
-UPGRADES: tuple[Upgrade, ...] = ()
+
+def _to_version_2(fields: list[Any]) -> list[Any]:
+    return [*fields, None, {}, None, 0]  # standing, logs, acquired, calendar_to
+
+
+UPGRADES: tuple[Upgrade, ...] = (_to_version_2,)
 """The first turns the fields of a body of version 1 into those of version 2, and so on. They are
 the fields as they stand in the body: instants relative, as ``Member`` lists them, no id. None is
 ever removed: the row of a member who sleeps keeps its version for years."""
@@ -60,20 +67,6 @@ class UnknownVersion(ValueError):
             f"{VERSION}: a newer program has worked here. Start that one; this one has changed "
             "nothing"
         )
-
-
-class OpenTrigger(msgspec.Struct, array_like=True):
-    """A trigger that was raised and that may still be overtaken."""
-
-    id: bytes
-    rule: str
-    key: str
-    armed: int  # when the arming event happened; 0 for rules without absence
-    due: int
-    expires: int
-    marketing: bool
-    # None: the policy's, so that the usual case takes no room.
-    channels: tuple[str, ...] | None = None
 
 
 class CartChange(msgspec.Struct, array_like=True):
@@ -172,6 +165,14 @@ class Member(msgspec.Struct, array_like=True):
     backfilled_to: int = 0
     # Forgotten: only ``applied`` is left, until this instant (0: not erased; NEVER: kept).
     erased_until: int = 0
+    # What policy remembers; None for most members.
+    standing: Standing | None = None
+    # What rules remember: watch -> key -> log (see ``models.logs``).
+    logs: dict[int, dict[str, Log]] = msgspec.field(default_factory=dict)
+    # Source and campaign of the first registration.
+    acquired: tuple[str | None, str | None] | None = None
+    # Calendar deadlines up to here are settled: they had expired long before anybody looked.
+    calendar_to: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -245,6 +246,7 @@ def _shift(member: Member, base: int, turn: Callable[[int, int], int]) -> None:
     member.first_seen = turn(member.first_seen, base)
     member.registered_at = turn(member.registered_at, base)
     member.last_activity = turn(member.last_activity, base)
+    member.calendar_to = turn(member.calendar_to, base)
     if member.orders:
         member.orders = [turn(order, base) for order in member.orders]
     shift = sign * (base << MARK_SHIFT)
@@ -257,6 +259,11 @@ def _shift(member: Member, base: int, turn: Callable[[int, int], int]) -> None:
                 else:
                     whole = (mark >> 1) + shift
                     marks[index] = -whole if mark & 1 else whole
+    for logs in member.logs.values():
+        for log in logs.values():
+            log.times = [turn(time, base) for time in log.times]
+            for seen in log.recent:
+                seen.mark += shift
     place_shift = sign * (base << RANK_BITS)
     for code in member.seen:
         member.seen[code] += place_shift
@@ -270,6 +277,30 @@ def _shift(member: Member, base: int, turn: Callable[[int, int], int]) -> None:
         trigger.expires += sign * base
     for rule in member.raised:
         member.raised[rule] += sign * base
+    if member.standing is not None:
+        _shift_standing(member.standing, base, turn)
+
+
+def _shift_standing(standing: Standing, base: int, turn: Callable[[int, int], int]) -> None:
+    sign = -1 if turn is _past else 1
+    place_shift = sign * (base << RANK_BITS)
+    for contact in standing.contacts:
+        contact.at += sign * base
+        contact.word = contact.word and contact.word + place_shift
+    for held in standing.held:
+        trigger = held.trigger
+        trigger.armed = trigger.armed and trigger.armed + sign * (base << MARK_SHIFT)
+        trigger.due += sign * base
+        trigger.expires += sign * base
+        held.release += sign * base
+    standing.muted_until = turn(standing.muted_until, base)
+    standing.ticket_at = turn(standing.ticket_at, base)
+    standing.complaint_at = turn(standing.complaint_at, base)
+    standing.mute_said = standing.mute_said and standing.mute_said + place_shift
+    for channel in standing.reach:
+        standing.reach[channel] += place_shift << 1
+    for order in standing.returns:
+        standing.returns[order] += place_shift << 1
 
 
 def due_of(row: bytes) -> int | None:
@@ -316,7 +347,17 @@ def _shed(member: Member) -> Iterator[None]:
             # The lowest bit of a relative mark is its sign.
             newest = sorted(keys.items(), key=lambda entry: entry[1][-1] >> 1)[-kept:]
             member.tracks[track] = {key: marks[-1:] for key, marks in newest}
+        for watch, logs in member.logs.items():
+            fresh = sorted(logs.items(), key=lambda entry: _age(entry[1]))
+            member.logs[watch] = dict(fresh[:kept])
         by_due = sorted(member.raised_keys.items(), key=lambda entry: entry[1])
         member.raised_keys = dict(by_due[-kept:])
         member.open = sorted(member.open, key=lambda trigger: trigger.expires)[-kept:]
         yield
+    member.logs = {}
+    yield
+
+
+def _age(log: Log) -> int:
+    # Of a log that is relative: how long before the newest event it was touched last.
+    return 0 if log.recent else min((abs(time) for time in log.times if time), default=0)

@@ -6,6 +6,7 @@ from models.decoding import Received
 from models.member import Member
 from models.rulebook import RuleBook
 from models.rules import Rule
+from models.standing import Held
 from models.triggers import DecisionMessage, TriggerMessage
 
 
@@ -40,4 +41,9 @@ class Candidate(msgspec.Struct, frozen=True):
     armed: int = 0  # the arming mark of an absence
     received: Received | None = None  # the completing event
     silent: bool = False  # completed by history
-    why: str = ""  # of a stage
+    why: str = ""  # of a stage or band
+    fact: str = ""  # type of the event that completed or armed a log, as far as it is known
+    since: int = 0  # since when a log has been waiting
+    number: int = 0  # step of a series, from 1
+    day: str = ""  # the local date that a calendar is about
+    held: Held | None = None  # what was kept of it while it waited

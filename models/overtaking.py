@@ -1,65 +1,155 @@
 """Withdrawing triggers that the member has overtaken, or that should never have been."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from models import absence
-from models.decoding import Received
-from models.events import Complained, ConsentChanged, Unsubscribed
+from models.conditions import is_disproved
+from models.contacts import give_back
+from models.decoding import Received, instant
+from models.events import (
+    Complained,
+    ConsentChanged,
+    Muted,
+    ReturnRequested,
+    TicketOpened,
+    Unsubscribed,
+)
 from models.facts import opted_out, refuses
+from models.holding import note_held
 from models.ids import short_hash
 from models.marks import place, place_of
-from models.member import Member, OpenTrigger
+from models.member import Member
 from models.outcome import Outcome
 from models.permission import has_ordered
 from models.rulebook import RuleBook, Side
-from models.rules import Rule, StageEntered
+from models.rules import BandEntered, Rule, StageEntered, StageLeft
 from models.stages import NEVER
+from models.standing import Held, OpenTrigger
 from models.times import rfc3339
 from models.triggers import TriggerCancelled
 
 
 def overtake(outcome: Outcome, event: Received, facts: tuple[str, ...], book: RuleBook) -> None:
-    """Cancel the open triggers that the event shows to be wrong or settled."""
+    """Cancel the open triggers that the event shows to be wrong or settled, and what waits."""
     member = outcome.member
     close_expired(member, book)
-    if not member.open:
+    if member.open:
+        kept: list[OpenTrigger] = []
+        for trigger in member.open:
+            over = _is_over(trigger, event, facts, member, book)
+            if not (over or _is_silenced(trigger, event, book)):
+                kept.append(trigger)
+                continue
+            cancel(outcome, trigger, event.at, _cause(event), book)
+            if event.at < trigger.due:
+                _give_back(member, trigger, book)
+        member.open = kept
+    _drop_held(outcome, lambda held: _is_over(held, event, facts, member, book), _cause(event))
+
+
+def withdraw(
+    outcome: Outcome, event: Received, rule: Rule, key: str, due: int, book: RuleBook
+) -> None:
+    """Take back what a rule raised for a key at ``due``: the event shows that it was wrong."""
+    for trigger in _take(outcome, event, lambda one: one.due == due, (rule,), key, book):
+        _give_back(outcome.member, trigger, book)
+
+
+def settle_open(
+    outcome: Outcome, event: Received, rules: Collection[Rule], key: str, book: RuleBook
+) -> None:
+    """Cancel what rules have open for a key: the event was what they asked for."""
+    _take(outcome, event, lambda one: one.due <= event.at < one.expires, rules, key, book)
+
+
+def _take(
+    outcome: Outcome,
+    event: Received,
+    chosen: Callable[[OpenTrigger], bool],
+    rules: Collection[Rule],
+    key: str,
+    book: RuleBook,
+) -> list[OpenTrigger]:
+    """Cancel the open triggers that are chosen, and drop those that still wait."""
+    member = outcome.member
+    names = {rule.name for rule in rules}
+
+    def is_meant(trigger: OpenTrigger) -> bool:
+        return trigger.rule in names and trigger.key == key and chosen(trigger)
+
+    taken = [trigger for trigger in member.open if is_meant(trigger)]
+    if taken:
+        member.open = [trigger for trigger in member.open if not is_meant(trigger)]
+    for trigger in taken:
+        cancel(outcome, trigger, event.at, _cause(event), book)
+    _drop_held(outcome, is_meant, _cause(event))
+    return taken
+
+
+def _drop_held(outcome: Outcome, which: Callable[[OpenTrigger], bool], cause: str) -> None:
+    standing = outcome.member.standing
+    if standing is None or not standing.held:
         return
-    kept: list[OpenTrigger] = []
-    for trigger in member.open:
-        if event.at < trigger.due:
-            over = _was_wrong(trigger, event, facts, member, book)
+    waiting: list[Held] = []
+    for held in standing.held:
+        if which(held.trigger):
+            note_held(outcome, held, "overtaken", cause)
         else:
-            over = event.at < trigger.expires and _is_settled(trigger, event, facts, member, book)
-        if not over:
-            kept.append(trigger)
-            continue
-        cancel(outcome, trigger, event.at, _cause(event))
-        if event.at < trigger.due:
-            _give_back(member, trigger, book)
-    member.open = kept
+            waiting.append(held)
+    standing.held = waiting
+
+
+def _is_over(
+    trigger: OpenTrigger, event: Received, facts: tuple[str, ...], member: Member, book: RuleBook
+) -> bool:
+    if event.at < trigger.due:
+        return _was_wrong(trigger, event, facts, member, book)
+    return event.at < trigger.expires and _is_settled(trigger, event, facts, member, book)
+
+
+def _is_silenced(trigger: OpenTrigger, event: Received, book: RuleBook) -> bool:
+    """Tell whether an order comes before the trigger was surely sent, or so short before it.
+
+    What waits is asked again, and may wait until the silence is over.
+    """
+    silence = book.policy.silence
+    if silence is None or event.type != "purchase" or not trigger.marketing:
+        return False
+    return trigger.due - silence.within < event.at < trigger.expires
+
+
+def _is_forbidden(trigger: OpenTrigger, event: Received, book: RuleBook) -> bool:
+    """Tell whether the event says that nothing like the trigger may be sent for now."""
+    match event.event:
+        case Muted(until=until):
+            return max(event.at, trigger.due) < instant(until, "$.until")
+        case TicketOpened():
+            return trigger.marketing and (event.at >= trigger.due or book.policy.holds.ticket > 0)
+        case ReturnRequested():
+            return trigger.marketing and book.policy.holds.returned > 0
+        case _:
+            return False
 
 
 def _was_wrong(
     trigger: OpenTrigger, event: Received, facts: Iterable[str], member: Member, book: RuleBook
 ) -> bool:
     """Tell whether the event, had it come in time, would have kept the trigger from being."""
-    if _is_refused(trigger, event, member, book):
+    if _is_forbidden(trigger, event, book) or _is_refused(trigger, event, member, book):
         return True
     rule = book.rules.get(trigger.rule)
     unless = rule.unless if rule is not None and event.type == "purchase" else None
     if unless is not None and has_ordered(member, unless, trigger.due):
         return True
-    if rule is not None and isinstance(rule.when, StageEntered):
+    if rule is not None and is_disproved(member, rule, event.type, trigger.due):
+        return True
+    if rule is not None and isinstance(rule.when, StageEntered | StageLeft | BandEntered):
         return _is_overtaken(trigger, event, facts, book)
     track = book.track_of_rule.get(trigger.rule)
     if track is None or place(event.at, event.rank) < place_of(trigger.armed):
         return False
     return any(
-        _speaks_of(side, event, trigger.key)
-        for fact in facts
-        for other, arms, disarms in book.sides.get(fact, ())
-        if other is track
-        for side in (arms, disarms)
+        _speaks_of(side, event, trigger.key) for fact in facts for side in track.sides.get(fact, ())
     )
 
 
@@ -75,15 +165,14 @@ def _is_settled(
 ) -> bool:
     """Tell whether an open trigger has lost its point, or its permission, with this event."""
     track = book.track_of_rule.get(trigger.rule)
-    for fact in facts if track is not None else ():
-        for other, _, disarms in book.sides.get(fact, ()):
-            if other is track and _speaks_of(disarms, event, trigger.key):
-                return True
+    sides = track.sides if track is not None else {}
+    for fact in facts:
+        _, disarms = sides.get(fact, (None, None))
+        if _speaks_of(disarms, event, trigger.key):
+            return True
     if _is_overtaken(trigger, event, facts, book):
         return True
-    if event.type == "ticket_opened":
-        return trigger.marketing
-    return _is_refused(trigger, event, member, book)
+    return _is_forbidden(trigger, event, book) or _is_refused(trigger, event, member, book)
 
 
 def _is_overtaken(
@@ -124,8 +213,9 @@ def _cause(event: Received) -> str:
     return event.type
 
 
-def cancel(outcome: Outcome, trigger: OpenTrigger, at: int, reason: str) -> None:
+def cancel(outcome: Outcome, trigger: OpenTrigger, at: int, reason: str, book: RuleBook) -> None:
     """Withdraw a trigger; ``reason`` names what overtook it."""
+    give_back(outcome.member, trigger, book.policy)
     outcome.triggers.append(
         TriggerCancelled(
             trigger_id=trigger.id.hex(),
@@ -150,18 +240,25 @@ def _give_back(member: Member, trigger: OpenTrigger, book: RuleBook) -> None:
 
 
 def supersede(outcome: Outcome, rule: Rule, at: int, book: RuleBook) -> None:
-    """Of one episode only the newest trigger stays open."""
+    """Of one episode only the newest trigger stays open; what waits since before gives way."""
     member = outcome.member
-    if rule.episode is None or not member.open:
+    if rule.episode is None:
         return
+    reason = f"superseded by {rule.name}"
     kept = []
     for trigger in member.open:
-        other = book.rules.get(trigger.rule)
-        if other is not None and other.episode == rule.episode and trigger.expires > at:
-            cancel(outcome, trigger, at, f"superseded by {rule.name}")
+        if _is_of(rule.episode, trigger, book) and trigger.expires > at:
+            cancel(outcome, trigger, at, reason, book)
         else:
             kept.append(trigger)
     member.open = kept
+    episode = rule.episode
+    _drop_held(outcome, lambda held: _is_of(episode, held, book) and held.due <= at, reason)
+
+
+def _is_of(episode: str, trigger: OpenTrigger, book: RuleBook) -> bool:
+    rule = book.rules.get(trigger.rule)
+    return rule is not None and rule.episode == episode
 
 
 def close_expired(member: Member, book: RuleBook) -> None:

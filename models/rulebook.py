@@ -4,59 +4,27 @@ Absences with the same two sides share a *track*, whatever their ``within``: ``n
 ``no_order_60d`` and ``no_order_90d`` need one mark in the member's row, not three.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Iterable
 
-from models.events import CLASS_OF, CODE_OF, Event, Line, type_of
+from models.calendar import Calendar
+from models.diary import Diary
+from models.events import Event
 from models.ids import name_hash
+from models.matching import Dispatch, Match, keys_of, matcher
+from models.policy import Policy
 from models.rules import (
-    DERIVED_FACTS,
+    FACT_CODE,
     Absence,
-    Condition,
+    BandEntered,
     EventHappens,
     Limits,
     Pattern,
-    Policy,
     Rule,
     StageEntered,
+    StageLeft,
 )
 from models.stages import STAGES, StageTable
-
-_LINE_FIELDS = frozenset(Line.__struct_fields__)
-Match: TypeAlias = Callable[[Event], bool]
-
-
-def values_of(event: Event, field: str) -> tuple[Any, ...]:
-    """Return the values of a field of an event; of an order's lines when the order has none."""
-    if field in type(event).__struct_fields__:
-        value = getattr(event, field)
-        return () if value is None else (value,)
-    if field in _LINE_FIELDS and "items" in type(event).__struct_fields__:
-        lines: tuple[Line, ...] = event.items  # type: ignore[attr-defined]
-        return tuple(dict.fromkeys(v for line in lines if (v := getattr(line, field)) is not None))
-    return ()
-
-
-def keys_of(event: Event, same: str | None) -> tuple[str, ...]:
-    """Return the keys that an event speaks of under ``same``; one empty key without ``same``."""
-    return ("",) if same is None else tuple(key for key in values_of(event, same) if key)
-
-
-def _holds(condition: Condition, event: Event) -> bool:
-    values = values_of(event, condition.field)
-    if condition.op == "in":
-        return any(value in condition.values for value in values)
-    bound = condition.values[0]
-    if condition.op == "at_least":
-        return any(value >= bound for value in values)
-    return any(value < bound for value in values)
-
-
-def matcher(where: tuple[Condition, ...]) -> Match | None:
-    """Return a function that tells whether an event satisfies ``where``; None when all do."""
-    if not where:
-        return None
-    return lambda event: all(_holds(condition, event) for condition in where)
+from models.watches import Reader, Watch, readings_of
 
 
 class Side:
@@ -85,6 +53,8 @@ class Track:
         self.id = name_hash(self.name)
         self.same = absence.same
         self.rules: list[tuple[int, Rule]] = []
+        # Fact -> whether it may arm, and disarm.
+        self.sides: dict[str, tuple[Side | None, Side | None]] = {}
         self.after_types = tuple(dict.fromkeys(p.type for p in absence.after))
         self.of_types = tuple(dict.fromkeys(p.type for p in absence.of))
         self.withins: tuple[int, ...] = ()
@@ -129,14 +99,23 @@ class RuleBook:
         self.tracks: dict[int, Track] = {}
         self.track_of_rule: dict[str, Track] = {}
         # Event type -> tracks that it may arm or disarm.
-        self.sides: dict[str, list[tuple[Track, Side | None, Side | None]]] = {}
-        self.on_event: dict[str, list[tuple[Match | None, Rule]]] = {}
+        self.sides: Dispatch[tuple[Track, Side | None, Side | None]] = Dispatch()
+        self.on_event: Dispatch[tuple[Match | None, Rule]] = Dispatch()
         self.on_stage: dict[str, list[Rule]] = {}
+        self.on_stage_left: dict[str, list[Rule]] = {}
+        self.on_band: dict[str, list[Rule]] = {}
+        self.watches: dict[int, Watch] = {}
+        self.watch_of_rule: dict[str, Watch] = {}
+        # Event type -> what it is to the watches that it may concern.
+        self.watch_sides: Dispatch[tuple[Watch, Reader]] = Dispatch()
         # Event type -> rule -> matches: what cancels the rule's open triggers beside ``of``.
         self.overtaken: dict[str, dict[str, list[Match | None]]] = {}
         for rule in sorted(self.rules.values(), key=lambda rule: rule.name):
             self._compile(rule)
         self._build_sides()
+        self.diary = Diary(
+            sorted(self.rules.values(), key=lambda rule: rule.name), limits.time_zone
+        )
         # Facts whose last place each member remembers, and (by code) for how long beyond the
         # allowed lateness: as long as an earlier event, were it to arrive now, would still have a
         # deadline ahead of it.
@@ -151,14 +130,26 @@ class RuleBook:
     def _compile(self, rule: Rule) -> None:
         match rule.when:
             case EventHappens(pattern=pattern):
-                self.on_event.setdefault(pattern.type, []).append((matcher(pattern.where), rule))
+                entry = matcher(pattern.where), rule
+                self.on_event.add(pattern.type, (pattern.where,), entry)
             case StageEntered(stage=stage):
                 self.on_stage.setdefault(stage, []).append(rule)
+            case StageLeft(stage=stage):
+                self.on_stage_left.setdefault(stage, []).append(rule)
+            case BandEntered(band=band):
+                self.on_band.setdefault(band, []).append(rule)
             case Absence() as absence:
                 track = Track(absence, self.limits.allowed_lateness)
                 track = self.tracks.setdefault(track.id, track)
                 track.add(absence.within, rule)
                 self.track_of_rule[rule.name] = track
+            case Calendar():
+                pass  # kept in the diary
+            case _:
+                watch = Watch(rule.when)
+                watch = self.watches.setdefault(watch.id, watch)
+                watch.add(rule)
+                self.watch_of_rule[rule.name] = watch
         for pattern in rule.overtaken_by:
             by_rule = self.overtaken.setdefault(pattern.type, {})
             by_rule.setdefault(rule.name, []).append(matcher(pattern.where))
@@ -172,20 +163,21 @@ class RuleBook:
                 of = [p for p in absence.of if p.type == name]
                 arms = Side([_keyed(p, track.same) for p in after], track.same) if after else None
                 disarms = Side(of, track.same) if of else None
-                self.sides.setdefault(name, []).append((track, arms, disarms))
+                track.sides[name] = arms, disarms
+                self.sides.add(name, (p.where for p in (*after, *of)), (track, arms, disarms))
+        for watch in self.watches.values():
+            for name, readings in readings_of(watch.when).items():
+                wheres = (where for where, _, _ in readings)
+                self.watch_sides.add(name, wheres, (watch, Reader(readings)))
 
     def _digest(self, stages: StageTable) -> int:
         """Return 32 bits that change whenever a deadline could be another one."""
         tracks = sorted((track.name, track.withins) for track in self.tracks.values())
-        return name_hash(repr((tracks, stages, self.limits.allowed_lateness)))
+        watches = sorted(repr(watch.whens) for watch in self.watches.values() if watch.timed)
+        dates = self.diary.describe()
+        return name_hash(repr((tracks, watches, dates, stages, self.limits.allowed_lateness)))
 
 
 def _keyed(pattern: Pattern, same: str | None) -> Pattern:
     """The arming side is always keyed when the absence is."""
     return Pattern(pattern.type, pattern.where, same)
-
-
-# Codes of facts in marks and rows: event types from 0, derived facts from 120 on.
-FACT_CODE: dict[str, int] = CODE_OF | {name: 120 + n for n, name in enumerate(DERIVED_FACTS)}
-EVENT_TYPES: tuple[str, ...] = tuple(type_of(cls) for cls in CLASS_OF.values())
-assert tuple(CODE_OF) == EVENT_TYPES

@@ -70,7 +70,8 @@ def move_stage(
         due = possible_at(row.when, facts, member.stage_since)
         facts.came_back = False
         since = max(at, member.stage_since, min(due, now))
-        _transition(outcome, "stage", STAGES[member.stage], row.after, since, row.why)
+        before = STAGES[member.stage]
+        _transition(outcome, "stage", before, row.after, since, row.why)
         member.stage, member.stage_since = STAGES.index(row.after), since
         if member.stage == ACTIVE:
             member.band, member.band_since = 0, since
@@ -78,23 +79,35 @@ def move_stage(
             Candidate(rule, since, f"stage={row.after}|{since}", silent=silent, why=row.why)
             for rule in book.on_stage.get(row.after, ())
         ]
+        candidates += [
+            Candidate(rule, since, f"stage_left={before}|{since}", silent=silent, why=row.why)
+            for rule in book.on_stage_left.get(before, ())
+        ]
     if member.stage == ACTIVE:
-        _move_band(outcome, facts, at, now, book)
+        candidates += _move_band(outcome, facts, at, now, book, silent)
     return candidates
 
 
-def _move_band(outcome: Outcome, facts: Facts, at: int, now: int, book: RuleBook) -> None:
+def _move_band(
+    outcome: Outcome, facts: Facts, at: int, now: int, book: RuleBook, silent: bool
+) -> list[Candidate]:
     member = outcome.member
+    candidates: list[Candidate] = []
     for _ in range(MAX_STEPS):
         for row in book.bands:
             if BANDS[member.band] in row.before and holds(row.when, facts, member.band_since, now):
                 break
         else:
-            return
+            break
         due = possible_at(row.when, facts, member.band_since)
         since = max(at, member.band_since, min(due, now))
         _transition(outcome, "band", BANDS[member.band], row.after, since, row.why)
         member.band, member.band_since = BANDS.index(row.after), since
+        candidates += [
+            Candidate(rule, since, f"band={row.after}|{since}", silent=silent, why=row.why)
+            for rule in book.on_band.get(row.after, ())
+        ]
+    return candidates
 
 
 def _transition(outcome: Outcome, kind: str, before: str, after: str, at: int, why: str) -> None:

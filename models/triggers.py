@@ -7,13 +7,44 @@ import msgspec
 Verdict: TypeAlias = Literal[
     "raised",  # became a trigger
     "unless",  # the rule's own exception held when it fired
+    "condition",  # what the rule's `if` asks of the member did not hold
     "reentry",  # the rule raised for the same key too recently
     "expired",  # decided later than expires_at
     "late",  # completed by an event older than the allowed lateness
     "backfill",  # completed by history
     "anonymous",  # nobody to send to yet
-    "consent",  # the member opted out of every channel that the rule has
-    "overflow",  # too many open keys: this one was dropped
+    "consent",  # the member opted out of every channel that the rule has, or never opted in
+    "overflow",  # too many open keys, or too many that wait: this one was dropped
+    "mute",  # nothing is sent to the member for now
+    "stop",  # the policy has stopped everything of the purpose
+    "unreachable",  # the member can be reached on none of the channels
+    "hold",  # an open ticket, a complaint or a return
+    "silence",  # too soon after an order
+    "holdout",  # in a control group: the trigger that would have been is in the decision
+    "shadow",  # of a rule that only decides: likewise
+    "cool_down",  # the rule's group rests
+    "cap",  # enough has been sent already
+    "arbitration",  # another rule won
+    "quiet",  # it is night, and nothing waits for the morning
+    "held",  # waits for the morning, or for the end of the silence; is decided again then
+    "overtaken",  # while it waited, the member did what it was about, or forbade it
+]
+
+
+ReasonKind: TypeAlias = Literal[
+    "event",
+    "absence",
+    "stage",
+    "band",
+    "tier",
+    "count",
+    "sum",
+    "sequence",
+    "crosses",
+    "series",
+    "activity_drop",
+    "late_for_member",
+    "calendar",
 ]
 
 
@@ -34,11 +65,14 @@ class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why: the evidence as data and in one sentence in the member's language."""
 
     text: str
-    kind: Literal["event", "absence", "stage"]
+    kind: ReasonKind
     evidence: tuple[EvidenceEvent, ...] = ()
     not_seen: tuple[str, ...] = ()
     within: str | None = None
     stage: str | None = None
+    step: int | None = None
+    day: str | None = None
+    offer_id: str | None = None
 
 
 class ContextItem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,6 +102,7 @@ class Offer(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the member is offered."""
 
     level: int = 0
+    name: str | None = None
 
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="trigger"):
@@ -127,6 +162,13 @@ class Decision(
     member_id: str | None = None
     anonymous_id: str | None = None
     trigger_id: str | None = None
+    # The member's time when it was decided, where that is later than ``due_at``.
+    decided_at: str | None = None
+    # Of "held": when it is decided again. Of "arbitration": who won. Of "holdout" and "shadow":
+    # the trigger that was not sent.
+    until: str | None = None
+    won_by: str | None = None
+    trigger: Trigger | None = None
 
 
 class Transition(

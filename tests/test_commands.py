@@ -53,6 +53,14 @@ def last_line(printed: str) -> dict[str, Any]:
     return found
 
 
+def unasked(folder: Path) -> Path:
+    """A configuration under which everything that the shipped rules find is sent at once."""
+    config = folder / "config"
+    config.mkdir(exist_ok=True)
+    (config / "policy.yaml").write_text("")
+    return config
+
+
 SHOPPING = (
     event("register", "m1", NOON),
     event("view_item", "m1", NOON + HOUR),
@@ -65,7 +73,8 @@ SHOPPING = (
 
 def test_replay_writes_triggers_and_counts_them(run: Run, tmp_path: Path) -> None:
     events, out = write(tmp_path / "e.jsonl", *SHOPPING), tmp_path / "t.jsonl"
-    code, printed, complaints = run("replay", events, "--out", out, "--json")
+    words = ("--config", unasked(tmp_path), "--json")
+    code, printed, complaints = run("replay", events, "--out", out, *words)
     assert (code, complaints) == (0, "")
     summary = last_line(printed)
     assert summary.pop("seconds") >= 0
@@ -83,7 +92,8 @@ def test_replay_writes_triggers_and_counts_them(run: Run, tmp_path: Path) -> Non
 def test_deadlines_after_the_last_event_fire_up_to_until(run: Run, tmp_path: Path) -> None:
     events, out = write(tmp_path / "e.jsonl", *SHOPPING), tmp_path / "t.jsonl"
     until = rfc3339(NOON + 3 * HOUR)
-    _, printed, _ = run("replay", events, "--out", out, "--json", "--until", until)
+    words = ("--config", unasked(tmp_path), "--json", "--until", until)
+    _, printed, _ = run("replay", events, "--out", out, *words)
     fired = {"browse_abandoned": 1, "cart_abandoned": 1, "welcome": 1}
     assert last_line(printed)["triggers"] == fired
 
@@ -98,6 +108,7 @@ def test_replaying_again_gives_the_same_bytes_whatever_the_order_of_lines(
     for number, events in enumerate((plain, plain, packed)):
         out, decisions = tmp_path / f"t{number}", tmp_path / f"d{number}"
         words = ("--until", NOON + 90 * DAY, "--decisions", decisions)
+        words = (*words, "--config", unasked(tmp_path))
         assert run("replay", events, "--out", out, *words)[0] == 0
         said.append((out.read_bytes(), decisions.read_bytes()))
     assert said[0] == said[1]
@@ -114,7 +125,8 @@ def test_replay_counts_what_a_worker_would_dead_letter(run: Run, tmp_path: Path)
     events = write(
         tmp_path / "e.jsonl", bad, event("register", "m3", NOON), opt_out, event("visit", "m1", 5)
     )
-    code, printed, complaints = run("replay", events, "--out", tmp_path / "t", "--json")
+    words = ("--config", unasked(tmp_path), "--json")
+    code, printed, complaints = run("replay", events, "--out", tmp_path / "t", *words)
     assert code == 0
     assert last_line(printed)["dead_letters"] == 2
     assert last_line(printed)["cancelled"] == 1  # the opt-out is heard all the same
@@ -126,10 +138,35 @@ def test_replay_counts_what_a_worker_would_dead_letter(run: Run, tmp_path: Path)
 def test_replay_survives_the_end_of_time(run: Run, tmp_path: Path) -> None:
     far = event("register", "m1") | {"occurred_at": "9999-12-31T23:59:59Z"}
     events = write(tmp_path / "e.jsonl", far, event("register", "m2", LAST_EVENT))
-    code, printed, _ = run("replay", events, "--out", tmp_path / "t", "--json")
+    code, printed, _ = run(
+        "replay", events, "--out", tmp_path / "t", "--json", "--config", unasked(tmp_path)
+    )
     assert code == 0
     assert last_line(printed)["dead_letters"] == 1
     assert last_line(printed)["triggers"] == {"welcome": 1}
+
+
+def test_the_shipped_policy_also_survives_the_end_of_time(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIFECYCLE_ASSUME_CONSENT", "true")
+    last = [event(kind, f"m{n}", LAST_EVENT) for n in range(3) for kind in ("register", "visit")]
+    events = write(tmp_path / "e.jsonl", *last)
+    assert run("replay", events, "--out", tmp_path / "t")[0] == 0
+
+
+def test_without_a_word_of_consent_the_shipped_policy_sends_no_marketing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, decisions = write(tmp_path / "e.jsonl", *SHOPPING), tmp_path / "d.jsonl"
+    words = ("--until", NOON + 30 * DAY, "--decisions", decisions, "--json")
+    _, printed, _ = run("replay", events, "--out", tmp_path / "t", *words)
+    assert last_line(printed)["triggers"] == {}
+    found = [json.loads(line) for line in decisions.read_text().splitlines()]
+    assert {d["verdict"] for d in found if d["type"] == "decision"} == {"consent"}
+    monkeypatch.setenv("LIFECYCLE_ASSUME_CONSENT", "true")
+    _, printed, _ = run("replay", events, "--out", tmp_path / "t", *words)
+    assert last_line(printed)["triggers"] != {}
 
 
 @pytest.mark.parametrize("command", ["replay", "produce"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from core_builders import shipped_book
 from jsonschema import Draft202012Validator
 
 from agents.members import BadShare, MemberFold, MemberStats, OutputTopics
@@ -14,11 +15,9 @@ from agents.ports import Output
 from app import contracts as command
 from app.contract_texts import EXAMPLES, TRIGGER_HEADERS
 from app.contracts import contracts
-from config.paths import load_config, package_dir
+from config.paths import package_dir
 from models.decoding import InvalidEvent, decode, receive
 from models.events import TOPIC_OF, UNION_OF
-from models.rulebook import RuleBook
-from models.rules import Limits
 from models.times import DAY
 
 START = 1_795_255_200_000  # 2026-11-21T10:00:00Z
@@ -169,10 +168,14 @@ class InRecord(NamedTuple):
 
 
 def member_fold() -> MemberFold:
-    config = load_config()
-    book = RuleBook(config.rules, config.stages, config.policy, Limits())
     return MemberFold(
-        book, OutputTopics(), lambda key, partitions: 0, 1, "/test", BadShare(), MemberStats()
+        shipped_book(),
+        OutputTopics(),
+        lambda key, partitions: 0,
+        1,
+        "/test",
+        BadShare(),
+        MemberStats(),
     )
 
 

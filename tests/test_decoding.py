@@ -66,6 +66,7 @@ OWN_FIELDS: dict[str, dict[str, Any]] = {
     "offer_redeemed": OFFER,
     "offer_expired": OFFER,
     "erase": {},
+    "mute": {"until": NOW + DAY},
     **dict.fromkeys(("sent", "delivered", "failed", "opened", "clicked", "bounced"), MESSAGE),
     "complained": MESSAGE,
     "unsubscribed": MESSAGE,

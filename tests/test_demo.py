@@ -456,7 +456,7 @@ def test_the_live_view_fits_the_terminal(width: int, height: int) -> None:
         why = (
             "会员于 2026-11-21 10:00 UTC 注册,此后 7d 内没有下单。" if n % 2 else "A reason. " * 30
         )
-        ticker.take([News(rfc3339(TODAY), "m" * 40, f"rule_{n}", why, n % 3 == 0)], n + 1.0)
+        ticker.take([News(rfc3339(TODAY), "m" * 40, f"rule_{n}", why, n % 2 == 0)], n + 1.0)
     lines = drawn(LiveView(picture(), ticker), width, height)
     assert len(lines) == height
     assert {cell_len(line) for line in lines} == {width}

@@ -8,13 +8,13 @@ from config.errors import ConfigError, ConfigErrors
 from config.paths import load_config
 from config.policy_files import load_policy
 from config.rule_files import load_rules
+from models.policy import Consent, Policy
 from models.rules import (
     Absence,
     Condition,
     EventHappens,
     OrdersAtLeast,
     Pattern,
-    Policy,
     Reentry,
     Rule,
     StageEntered,
@@ -370,7 +370,7 @@ def test_an_empty_policy_is_no_policy(tmp_path: Path) -> None:
 def test_a_policy_is_read_and_its_mistakes_are_named(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text("consent: opt_out\nchannels: [sms]\n")
-    assert load_policy(path) == Policy("opt_out", ("sms",))
+    assert load_policy(path) == Policy(Consent("allowed", "allowed"), ("sms",))
     path.write_text("consent: opt_in\nchannels: [sms, sms]\ncaps: 3\n")
     with pytest.raises(ConfigErrors) as caught:
         load_policy(path)

@@ -37,6 +37,12 @@ SHIPPED = {
     "became_dormant",
     "became_lost",
     "became_loyal",
+    "repeated_view",
+    "activation_steps",
+    "points_reward",
+    "birthday",
+    "points_expiring",
+    "member_day",
 }
 
 
@@ -257,4 +263,4 @@ def test_rules_list_names_every_rule(capsys: pytest.CaptureFixture[str]) -> None
     rows = json.loads(out.splitlines()[-1])["rules"]
     assert {row["rule"] for row in rows} == SHIPPED
     (welcome,) = [row for row in rows if row["rule"] == "welcome"]
-    assert (welcome["when"], welcome["reentry"]) == ("register", "once")
+    assert (welcome["when"], welcome["reentry"]) == ("registered", "once")

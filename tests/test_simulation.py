@@ -9,7 +9,7 @@ from simulation.__main__ import main
 from simulation.bugs import BUGS, put_in
 from simulation.faults import KINDS, Fault
 from simulation.running import run
-from simulation.scenario import scenario
+from simulation.scenario import Scenario, scenario
 from simulation.shrink import fewest, shrink
 
 SEEDS = 150
@@ -24,11 +24,13 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("CRITICAL")
 
 
-def first_failing(bug: str, seeds: int = 200) -> int:
+def first_failing(bug: str, seeds: int = 200) -> Scenario:
     with put_in(bug):
         for seed in range(seeds):
-            if not run(scenario(seed)).verdict.ok:
-                return seed
+            for pressed in (False, True):
+                found = scenario(seed, pressed)
+                if not run(found).verdict.ok:
+                    return found
     raise AssertionError(f"{bug} was not found by {seeds} seeds")
 
 
@@ -51,18 +53,29 @@ def test_no_seed_breaks_a_promise_and_everything_goes_wrong_in_them() -> None:
     assert orderly > 3 * SEEDS
 
 
+def test_nor_under_a_policy_that_often_says_no() -> None:
+    verdicts: Counter[str] = Counter()
+    orderly = 0
+    for seed in range(SEEDS // 3):
+        found = run(scenario(seed, pressed=True))
+        assert found.verdict.ok, f"seed {seed}: {found.verdict.broken}"
+        orderly += len(found.verdict.equality.orderly)
+        verdicts += found.verdicts
+    assert orderly > SEEDS
+    assert not {"held", "holdout", "cap", "arbitration", "hold", "raised"} - verdicts.keys()
+
+
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_known_bug_put_back_in_is_found_within_200_seeds(bug: str) -> None:
-    seed = first_failing(bug)
+    found = first_failing(bug)
     # It was the bug and nothing else.
-    assert run(scenario(seed)).verdict.ok
+    assert run(found).verdict.ok
 
 
 def test_a_failing_seed_is_replayed_exactly_and_cut_down_to_its_fewest_faults() -> None:
     bug = "contiguity-unchecked"
-    seed = first_failing(bug)
+    whole = first_failing(bug)
     with put_in(bug):
-        whole = scenario(seed)
         first, second = run(whole), run(whole)
         assert first.verdict.broken == second.verdict.broken
         assert first.trace == second.trace

@@ -18,6 +18,7 @@ from app.bench.latency import latency
 from app.bench.memory import memory
 from app.bench.place import PARTITIONS, BenchError
 from app.bench.recovery import recovery
+from app.bench.rule_load import rule_load
 from app.bench.storm import storm
 from app.bench.takeover import takeover
 from app.bench.throughput import EVENTS, throughput
@@ -43,7 +44,8 @@ def add_parsers(subparsers: "Subparsers") -> None:
     """Register the commands."""
     bench = subparsers.add_parser(
         "bench",
-        help="measure: throughput, latency, recovery, memory, timers, takeover, storm, commits",
+        help="measure: throughput, latency, recovery, memory, timers, takeover, storm, commits, "
+        "rules",
         description="Measure on the local stack (started if needed) or on --broker. Figures of "
         "one run may be compared; those of two runs only if the machine was as busy.",
     )
@@ -113,6 +115,13 @@ def add_parsers(subparsers: "Subparsers") -> None:
     one.add_argument("--seconds", type=positive, default=4, metavar="S", help="per turn")
     one.add_argument("--rounds", type=positive, default=2, metavar="R", help="turns per way")
 
+    about = "events per CPU-second of the core under few and many rules; needs no broker"
+    one = kinds.add_parser("rules", help=about, description=about)
+    one.add_argument("--events", type=_enough, default=20_000, metavar="N")
+    one.add_argument("--rounds", type=positive, default=3, metavar="R", help="turns each")
+    one.add_argument("--json", action="store_true", help="end with one JSON object")
+    one.set_defaults(run=_run_core)
+
 
 def _add(kinds: "Subparsers", name: str, about: str, measure: Measure) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = kinds.add_parser(
@@ -150,6 +159,12 @@ def _enough(text: str) -> int:
     return number
 
 
+def _run_core(arguments: argparse.Namespace) -> int:
+    before = report.machine()
+    _tell(rule_load(arguments.events, arguments.rounds), before, arguments)
+    return DONE
+
+
 def _run(arguments: argparse.Namespace) -> int:
     settings = dataclasses.replace(settings_of(arguments), partitions=PARTITIONS)
     chosen = arguments.broker is not None or "LIFECYCLE_BROKER" in os.environ
@@ -163,11 +178,15 @@ def _run(arguments: argparse.Namespace) -> int:
     except _FAILURES as error:
         print(error, file=sys.stderr)
         return FAILED
+    _tell(figures, before, arguments)
+    return DONE
+
+
+def _tell(figures: dict[str, Any], before: dict[str, Any], arguments: argparse.Namespace) -> None:
     figures["machine"] = {**before, "load_after": report.machine()["load"]}
     print("\n".join(_lines(figures)))
     if arguments.json:
         print(json.dumps(figures))
-    return DONE
 
 
 def _lines(figures: dict[str, Any], under: str = "") -> Iterable[str]:

@@ -19,6 +19,9 @@ A rule is *steady* when it may raise always, waits for no derived fact, and, if 
 is not overtaken by others: what is not revived after a disorder (re-entry used up by a trigger
 that should never have been, a deadline ended by a cart that was not empty after all) cannot concern
 it. What the clock held back until it had expired is no trigger either; the decision says so.
+
+Under a policy with caps, silence, arbitration or quiet hours one trigger more or less decides about
+the next: nothing is claimed of members whose records were delayed or of whom a candidate expired.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -267,7 +270,7 @@ def judge(
         ours.keep(message)
     result.triggers, result.cancelled = len(live.raised), len(live.cancelled)
     instants, expired = _decided(decisions)
-    claims = _Claims(expected, eras, instants, margin)
+    claims = _Claims(expected, eras, instants, frozenset(expired.values()), margin)
     result.orderly = claims.orderly
     for message in repeats:
         if message.member_id in claims.orderly or claims.of(message.member_id, message.rule)[1]:
@@ -344,8 +347,10 @@ def _judge_one(
             if a != b:
                 result.wrong.append(_finding(any_, f"cancelled: {a}, expected: {b}"))
         return
-    if mine is not None and right is not None and _identity(mine) != _identity(right):
-        result.wrong.append(_finding(any_, _differences(_identity(mine), _identity(right))))
+    if mine is not None and right is not None:
+        found, wanted = (_identity(trigger, claims.pressed) for trigger in (mine, right))
+        if found != wanted:
+            result.wrong.append(_finding(any_, _differences(found, wanted)))
     stands, should = live.stands(identity), ours.stands(identity)
     if stands == should:
         return
@@ -357,10 +362,10 @@ def _judge_one(
         result.unclaimed += 1
 
 
-def _decided(decisions: Iterable[bytes]) -> tuple[dict[str, set[int]], set[str]]:
-    """Return each member's instants at which something was decided, and what had expired."""
+def _decided(decisions: Iterable[bytes]) -> tuple[dict[str, set[int]], dict[str, str]]:
+    """Return each member's instants at which something was decided, and what had expired whom."""
     instants: dict[str, set[int]] = {}
-    expired: set[str] = set()
+    expired: dict[str, str] = {}
     for raw in decisions:
         decision = _decisions.decode(raw)
         if decision.member_id is None:
@@ -369,13 +374,13 @@ def _decided(decisions: Iterable[bytes]) -> tuple[dict[str, set[int]], set[str]]
         if isinstance(decision, Transition):
             own.add(parse_instant(decision.at))
             continue
-        own.add(parse_instant(decision.due_at))
+        # What waited was first looked at when it was due.
+        own |= {parse_instant(at) for at in (decision.due_at, decision.decided_at) if at}
         if decision.verdict == "expired":
-            expired.add(
-                trigger_id(
-                    decision.member_id, decision.rule, decision.rule_version, decision.occasion
-                )
+            identity = trigger_id(
+                decision.member_id, decision.rule, decision.rule_version, decision.occasion
             )
+            expired[identity] = decision.member_id
     return instants, expired
 
 
@@ -387,8 +392,11 @@ class _Claims:
         expected: Expected,
         eras: Sequence[Era],
         decided: Mapping[str, set[int]],
+        aged: frozenset[str],
         margin: int,
     ) -> None:
+        policies = [era.book.policy for era in eras]
+        self.pressed = any(policy != policy.without_pressure() for policy in policies)
         self._delay: dict[str, int] = {}
         self._promptness: dict[str, Promptness] = {}
         self._lateness = min(era.book.limits.allowed_lateness for era in eras)
@@ -399,6 +407,7 @@ class _Claims:
             name = key[1:].decode()
             self._delay[name] = max(sourced.arrived - one.at for one, sourced in own) + margin
             prompt = _in_order(own, decided.get(name, set()), margin)
+            prompt = prompt and not (self.pressed and name in aged)
             self._promptness[name] = Promptness.IN_ORDER if prompt else Promptness.DELAYED
 
     @property
@@ -412,6 +421,8 @@ class _Claims:
 
     def of(self, member: str, rule: str) -> tuple[bool, bool]:
         """Return whether the oracle's triggers must stand, and whether no others may."""
+        if self.pressed:
+            return False, False
         delay = self._delay.get(member, 0)
         all_found = no_others = True
         for rules in self._rules:
@@ -454,10 +465,13 @@ def _plain(trigger: Trigger) -> dict[str, Any]:
     return plain
 
 
-def _identity(trigger: Trigger) -> dict[str, Any]:
+def _identity(trigger: Trigger, pressed: bool) -> dict[str, Any]:
+    """Return what no disorder may change; under pressure it may change when it may be sent."""
     plain = _plain(trigger)
     for name in ("stage", "reason", "context", "channels", "locale", "time_zone"):
         del plain[name]
+    if pressed:
+        del plain["not_before"], plain["not_after"]
     return plain
 
 

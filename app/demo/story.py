@@ -53,7 +53,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # What the worker is told by its environment.
 _GIVEN = (
     *("broker", "redis", "app_id", "topic_prefix", "partitions", "commit_interval_ms"),
-    "data_dir",
+    *("data_dir", "assume_consent"),
 )
 
 Say = Callable[[str], None]

@@ -16,6 +16,7 @@ from models.events import TOPIC_OF
 from models.member import Member, encode
 from models.member import decode as decode_row
 from models.outcome import Context, Outcome
+from models.policy import Policy
 from models.replay import replay
 from models.rulebook import RuleBook
 from models.rules import Limits
@@ -25,10 +26,17 @@ from models.triggers import Decision, Transition, Trigger, TriggerCancelled, Tri
 EventDict = dict[str, Any]
 NOON = 1_767_225_600_000 + 12 * HOUR  # of 2026-01-01 UTC
 RULES = package_dir() / "rules"
-POLICY = package_dir() / "policy.yaml"
+# The policy that the brute-force oracle knows.
+POLICY = Path(__file__).resolve().parents[1] / "data" / "opt_out.yaml"
 
 
 def shipped_book(**limits: Any) -> RuleBook:
+    """The rules and stages that are in the package; members may opt out, and that is all policy."""
+    found = load_config()
+    return RuleBook(found.rules, found.stages, load_policy(POLICY), Limits(**limits))
+
+
+def whole_book(**limits: Any) -> RuleBook:
     """The rules, stages and policy that are in the package."""
     found = load_config()
     return RuleBook(found.rules, found.stages, found.policy, Limits(**limits))
@@ -36,13 +44,10 @@ def shipped_book(**limits: Any) -> RuleBook:
 
 def book_of(directory: Path, policy: Path | None = None, **limits: Any) -> RuleBook:
     """The rules of a directory with the shipped stages, and no policy unless one is named."""
-    empty = directory / "policy.yaml"
-    if not empty.exists():
-        empty.write_text("")
     return RuleBook(
         load_rules(directory),
         load_stages(package_dir() / "stages.yaml"),
-        load_policy(policy or empty),
+        load_policy(policy) if policy else Policy(),
         Limits(**limits),
     )
 
@@ -402,5 +407,6 @@ __all__ = [
     "row_of",
     "same",
     "shipped_book",
+    "whole_book",
     "write_rules",
 ]

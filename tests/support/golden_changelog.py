@@ -1,8 +1,9 @@
 """A golden changelog: what one version of the program wrote, and what it meant by it.
 
 ``python tests/support/golden_changelog.py`` writes the files of the version of ``models.member``
-that is checked out, and never those of another: it refuses when they are there. The events are
-kept beside them and never made again, so that nothing but a change of format changes a byte.
+that is checked out, and never those of another: it refuses when they are there. Events and rules
+lie beside them and are never made again, so that nothing but a change of format changes a byte. A
+version whose state holds what the events of the one before do not fill has inputs of its own.
 """
 
 import gzip
@@ -44,8 +45,6 @@ from models.rules import Limits
 from models.times import parse_instant, rfc3339
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "changelog"
-CONFIG = FOLDER / "config"
-EVENTS = FOLDER / "events.jsonl.gz"
 CUT = parse_instant("2011-09-01T00:00:00Z")
 """Events before it are in the changelog; those after it go on from there."""
 UNTIL = parse_instant("2011-12-31T00:00:00Z")
@@ -58,9 +57,18 @@ TOPIC_IDS = {name: f"id-of-{name}" for name in ("member", "engagement", "browse"
 Json = dict[str, Any]
 
 
-def book() -> RuleBook:
+def inputs(version: int) -> tuple[Path, Path]:
+    """The configuration and the events of a version: its own, or those of one before."""
+    for number in range(version, 1, -1):
+        config = FOLDER / f"config-v{number}"
+        if config.exists():
+            return config, FOLDER / f"events-v{number}.jsonl.gz"
+    return FOLDER / "config", FOLDER / "events.jsonl.gz"
+
+
+def book(version: int = rows.VERSION) -> RuleBook:
     """The rules of the golden files: copies, so that the shop's own may change."""
-    found = load_config(CONFIG)
+    found = load_config(inputs(version)[0])
     return RuleBook(found.rules, found.stages, found.policy, Limits())
 
 
@@ -81,20 +89,20 @@ class Placed(NamedTuple):
     value: bytes
 
 
-def placed() -> list[Placed]:
+def placed(version: int) -> list[Placed]:
     """All events in order of time, each with its place in its topic."""
     ends: dict[str, int] = {}
     found = []
-    for record in in_order(read_records([EVENTS])):
+    for record in in_order(read_records([inputs(version)[1]])):
         offset = ends.get(record.topic, 0)
         ends[record.topic] = offset + 1
         found.append(Placed(record.topic, 0, offset, record.at, record.key, record.raw))
     return found
 
 
-def split() -> tuple[list[Placed], list[Placed]]:
+def split(version: int) -> tuple[list[Placed], list[Placed]]:
     """The events that the changelog holds, and those that come later."""
-    events = placed()
+    events = placed(version)
     return (
         [event for event in events if event.timestamp < CUT],
         [event for event in events if event.timestamp >= CUT],
@@ -176,7 +184,7 @@ class Owner:
 async def write_changelog() -> list[LoggedRow]:
     """The changelog that this version writes, of two owners, the first of them a zombie later."""
     changelog, fold = MemoryChangelog(), fold_with(book())
-    events, _ = split()
+    events, _ = split(rows.VERSION)
     size = -(-len(events) // GROUPS)
     groups = [events[start : start + size] for start in range(0, len(events), size)]
     bodies: dict[bytes, bytes] = {}
@@ -254,20 +262,20 @@ def state_of(member: Member) -> Json:
     }
 
 
-def what_follows(records: Sequence[LoggedRow], rules: RuleBook) -> list[str]:
+def what_follows(records: Sequence[LoggedRow], version: int) -> list[str]:
     """Triggers and cancellations of the later events and deadlines, folded into the changelog."""
     bodies, _ = read_changelog(records)
-    owner = Owner(fold_with(rules), bodies)
-    _, later = split()
+    owner = Owner(fold_with(book(version)), bodies)
+    _, later = split(version)
     for event in later:
         owner.sees(event)
     owner.reaches(UNTIL)
     return sorted(_line(said(o.value)) for o in owner.outputs if o.topic == "triggers")
 
 
-def what_the_oracle_says(rules: RuleBook) -> list[str]:
+def what_the_oracle_says(version: int) -> list[str]:
     """The same, of a replay of all events without any changelog."""
-    outcomes = replay(map(_received, placed()), rules, UNTIL)
+    outcomes = replay(map(_received, placed(version)), book(version), UNTIL)
     messages = (
         said(msgspec.json.encode(message)) for outcome in outcomes for message in outcome.triggers
     )
@@ -320,7 +328,7 @@ async def write() -> None:
         sys.exit(f"{log} is there: raise the version of the state, a kept file is never rewritten")
     records, rules = await write_changelog(), book()
     log.write_bytes(gzip.compress(msgspec.msgpack.encode(records), mtime=0))
-    found = what_it_says(records, rules) | {"later": what_follows(records, rules)}
+    found = what_it_says(records, rules) | {"later": what_follows(records, rows.VERSION)}
     text = json.dumps(found, indent=1, ensure_ascii=False, sort_keys=True)
     words.write_text(text + "\n")
     print(f"{log}: {len(records)} records; {words}: {len(found['members'])} members")

@@ -40,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     happened: Counter[str] = Counter()
     done = 0
-    for part in _parts(list(seeds), options.jobs, options.bug):
+    for part in _parts(list(seeds), options):
         happened += part.happened
         done += part.seeds
         if part.failed is not None:
             print()
-            _report(part.failed, options.bug)
+            _report(part.failed, options)
             return 1
         print(f"\r{done} seeds, {time.monotonic() - began:.0f} s", end="", flush=True)
     print(f"\nall {done} seeds hold; what went wrong in them:")
@@ -61,20 +61,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="only this one")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--bug", choices=BUGS, help="put a known bug back in")
+    parser.add_argument("--policy", action="store_true", help="under caps, silence, arbitration")
     return parser
 
 
-def _parts(seeds: list[int], jobs: int, bug: str | None) -> Iterator[Done]:
+def _parts(seeds: list[int], options: argparse.Namespace) -> Iterator[Done]:
+    jobs, words = options.jobs, (options.bug, options.policy)
     parts = (seeds[at : at + SEEDS_AT_ONCE] for at in range(0, len(seeds), SEEDS_AT_ONCE))
     if jobs == 1 or len(seeds) == 1:
         for part in parts:
-            yield run_seeds(part, bug)
+            yield run_seeds(part, *words)
         return
     with ProcessPoolExecutor(jobs) as pool:
         waiting: set[Future[Done]] = set()
         while True:
             waiting |= {
-                pool.submit(run_seeds, part, bug) for part in islice(parts, 2 * jobs - len(waiting))
+                pool.submit(run_seeds, part, *words)
+                for part in islice(parts, 2 * jobs - len(waiting))
             }
             if not waiting:
                 return
@@ -83,22 +86,22 @@ def _parts(seeds: list[int], jobs: int, bug: str | None) -> Iterator[Done]:
                 yield future.result()
 
 
-def run_seeds(seeds: Sequence[int], bug: str | None) -> Done:
+def run_seeds(seeds: Sequence[int], bug: str | None, pressed: bool) -> Done:
     """Run seeds until one fails."""
     logging.disable(logging.CRITICAL)
     happened: Counter[str] = Counter()
     with put_in(bug):
         for number, seed in enumerate(seeds, 1):
-            found = run(scenario(seed))
+            found = run(scenario(seed, pressed))
             happened += found.happened
             if not found.verdict.ok:
                 return Done(number, happened, seed)
     return Done(len(seeds), happened, None)
 
 
-def _report(seed: int, bug: str | None) -> None:
-    with put_in(bug):
-        whole = scenario(seed)
+def _report(seed: int, options: argparse.Namespace) -> None:
+    with put_in(options.bug):
+        whole = scenario(seed, options.policy)
         print(f"seed {seed} fails:")
         print(describe(run(whole).verdict))
         small = shrink(whole)
@@ -111,7 +114,8 @@ def _report(seed: int, bug: str | None) -> None:
         for event in small.events:
             print(f"  {event.at:7} ms  {event.topic:10} {event.key} {event.kind} {event.body}")
         print(describe(run(small).verdict))
-    also = f" --bug {bug}" if bug else ""
+    also = f" --bug {options.bug}" if options.bug else ""
+    also += " --policy" if options.policy else ""
     print(f"to see it again: PYTHONPATH=tests/support python -m simulation --seed {seed}{also}")
 
 

@@ -7,22 +7,40 @@ import msgspec
 
 import app.chaos
 from config.paths import load_config
+from models.policy import Arbitration, Cap, Consent, Holdout, Holds, Policy, Silence
 from models.rulebook import RuleBook
 from models.rules import Absence, Limits, Reentry, Rule
 from simulation.scenario import LATENESS_MS
 
 CONFIG = Path(app.chaos.__file__).parent / "config"
 
+# Seconds stand for days, as in the rules.
+PRESSURE = Policy(
+    consent=Consent(),
+    channels=("app_push", "sms"),
+    reachability=True,
+    holds=Holds(ticket=5_000),
+    silence=Silence(3_000, "defer"),
+    holdout=Holdout("simulated", per_rule=0.1),
+    caps=(
+        Cap(2, within=8_000),
+        Cap(4, within=60_000, purpose="any"),
+        Cap(1, within=6_000, channel="sms"),
+    ),
+    arbitration=Arbitration(700),
+)
+
 
 @cache
-def first_book() -> RuleBook:
-    """Return the rules of ``app/chaos/config``."""
+def first_book(pressed: bool = False) -> RuleBook:
+    """Return the rules of ``app/chaos/config``, or with a policy that often says no."""
     found = load_config(CONFIG)
-    return RuleBook(found.rules, found.stages, found.policy, Limits(allowed_lateness=LATENESS_MS))
+    policy = PRESSURE if pressed else found.policy
+    return RuleBook(found.rules, found.stages, policy, Limits(allowed_lateness=LATENESS_MS))
 
 
 @cache
-def next_book() -> RuleBook:
+def next_book(pressed: bool = False) -> RuleBook:
     """Return what they change into: longer and shorter windows, a rule less, a rule more."""
     found = load_config(CONFIG)
     rules = {rule.name: rule for rule in found.rules}
@@ -35,9 +53,8 @@ def next_book() -> RuleBook:
     rules["cart_forgotten"] = msgspec.structs.replace(
         _within(rules["cart_left"], 9_000, 1), name="cart_forgotten"
     )
-    return RuleBook(
-        rules.values(), found.stages, found.policy, Limits(allowed_lateness=LATENESS_MS)
-    )
+    policy = PRESSURE if pressed else found.policy
+    return RuleBook(rules.values(), found.stages, policy, Limits(allowed_lateness=LATENESS_MS))
 
 
 def _within(rule: Rule, within: int, version: int) -> Rule:

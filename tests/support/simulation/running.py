@@ -1,5 +1,6 @@
 """Running a scenario to its verdict."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ class Run:
     """Faults that struck, and events out of the ordinary, by kind."""
     trace: int
     """A number that differs when anything was appended at another time or with other contents."""
+    verdicts: Counter[str]
+    """What was decided about candidates."""
 
 
 def run(scenario: Scenario) -> Run:
@@ -27,7 +30,7 @@ def run(scenario: Scenario) -> Run:
 
     async def main() -> Verdict:
         nonlocal world
-        world = World(scenario, first_book(), next_book())
+        world = World(scenario, first_book(scenario.pressed), next_book(scenario.pressed))
         try:
             await world.run()
         except Stuck as stuck:
@@ -42,4 +45,6 @@ def run(scenario: Scenario) -> Run:
     trace = 0
     for batch in world.broker.batches:
         trace = hash((trace, batch.at, batch.offset, batch.partition, len(batch.records)))
-    return Run(verdict, world.happened, trace)
+    decisions = (json.loads(one.value or b"{}") for one in world.broker.all_records("decisions"))
+    verdicts = Counter(one["verdict"] for one in decisions if "verdict" in one)
+    return Run(verdict, world.happened, trace, verdicts)

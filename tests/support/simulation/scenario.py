@@ -47,6 +47,8 @@ class Scenario(NamedTuple):
     """Producers keep what happens while the broker is away, and send it afterwards."""
     events: tuple[Event, ...]
     faults: tuple[Fault, ...]
+    pressed: bool = False
+    """Under a policy with caps, silence, control groups and arbitration."""
 
 
 _TYPES = (
@@ -68,7 +70,7 @@ _TYPES = (
 )
 
 
-def scenario(seed: int) -> Scenario:
+def scenario(seed: int, pressed: bool = False) -> Scenario:
     """Return the scenario of a seed."""
     rng = Random(seed)
     lanes = rng.choice((2, 2, 3))
@@ -84,6 +86,7 @@ def scenario(seed: int) -> Scenario:
         rng.random() < 0.25,
         tuple(events),
         tuple(sorted(_faults(rng, lanes, workers, ends), key=lambda fault: fault.at)),
+        pressed,
     )
 
 

@@ -1,0 +1,176 @@
+"""The messages that count: which there were, how caps and cool-downs count them, what gives back.
+
+A message of ours counts from the instant when it is raised. What the gateway says about it later
+narrows it to one channel, or gives the slot back when it could not be sent.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from models.events import (
+    MessageBounced,
+    MessageClicked,
+    MessageDelivered,
+    MessageFailed,
+    MessageOpened,
+    MessageSent,
+)
+from models.ids import name_hash, short_hash
+from models.local_time import local_date, monday_of
+from models.member import Member
+from models.policy import Cap, Policy
+from models.standing import GIVEN_BACK, KEPT_CONTACTS, RAISED, SENT, Contact, OpenTrigger, Standing
+from models.times import format_duration, rfc3339
+
+_Message = (
+    MessageSent | MessageDelivered | MessageFailed | MessageOpened | MessageClicked | MessageBounced
+)
+
+
+def note(member: Member, trigger: OpenTrigger, group: str | None, at: int, policy: Policy) -> None:
+    """Count a trigger that has just been raised."""
+    if not policy.memory:
+        return
+    standing = member.standing = member.standing or Standing()
+    of_group = name_hash(group) if group is not None else 0
+    contact = Contact(at, trigger.id[:8], trigger.marketing, of_group, trigger.channels)
+    _keep(standing, contact, policy)
+
+
+def give_back(member: Member, trigger: OpenTrigger, policy: Policy) -> None:
+    """Do not count a trigger that is withdrawn before it was sent, if we would have been told."""
+    if member.standing is None or not policy.sent_is_reported:
+        return
+    for contact in member.standing.contacts:
+        if contact.id == trigger.id[:8] and contact.state == RAISED:
+            contact.state = GIVEN_BACK
+
+
+def hear_of_message(
+    standing: Standing, event: _Message, at: int, where: int, policy: Policy
+) -> None:
+    """Take the gateway's (or another tool's) word about a message."""
+    if not policy.memory:
+        return
+    identity = _identity(event)
+    if identity is None:
+        return
+    is_campaign = event.trigger_id is None
+    known = [c for c in standing.contacts if c.id == identity and (c.at <= at or not is_campaign)]
+    lost = isinstance(event, MessageFailed | MessageBounced)
+    if isinstance(event, MessageSent) and (is_campaign or not known):
+        sent = Contact(at, identity, True, 0, (event.channel,), SENT, where)
+        _keep(standing, sent, policy)
+    elif known and where >= known[-1].word:
+        # Of a campaign that is sent again and again it is the latest.
+        contact = known[-1]
+        contact.state, contact.word = (GIVEN_BACK if lost else SENT), where
+        if not lost:
+            contact.channels = (event.channel,)
+
+
+def _identity(event: _Message) -> bytes | None:
+    if event.trigger_id is not None:
+        try:
+            return bytes.fromhex(event.trigger_id)[:8].ljust(8, b"\0")
+        except ValueError:
+            return short_hash(event.trigger_id.encode())
+    if event.campaign is not None:
+        return short_hash(f"{event.campaign}|{event.channel}".encode())
+    return None
+
+
+def _keep(standing: Standing, contact: Contact, policy: Policy) -> None:
+    contacts = standing.contacts
+    contacts.append(contact)
+    if len(contacts) > 1 and contacts[-2].at > contact.at:
+        contacts.sort(key=lambda contact: contact.at)
+    if len(contacts) > KEPT_CONTACTS:
+        _drop_one(contacts, policy)
+
+
+def _drop_one(contacts: list[Contact], policy: Policy) -> None:
+    """Drop the oldest that no cap needs: of those that a cap counts the newest few are enough."""
+    needed: set[int] = set()
+    groups = {name_hash(group) for group in policy.cool_down}
+    for group in groups:
+        needed.update([n for n, c in enumerate(contacts) if c.group == group and _counts(c)][-1:])
+    for cap in policy.caps:
+        wanted = [n for n, c in enumerate(contacts) if _is_counted(c, cap, policy)]
+        needed.update(wanted[-cap.at_most :] if cap.at_most else ())
+    spare = (index for index in range(len(contacts)) if index not in needed)
+    del contacts[next(spare, 0)]
+
+
+def recall(standing: Standing, now: int, policy: Policy) -> None:
+    """Forget the messages that no cap or cool-down can count any more."""
+    memory = policy.memory
+    standing.contacts = [c for c in standing.contacts if c.at > now - memory]
+
+
+def _counts(contact: Contact) -> bool:
+    return contact.state != GIVEN_BACK
+
+
+def _is_counted(contact: Contact, cap: Cap, policy: Policy) -> bool:
+    if not _counts(contact):
+        return False
+    if cap.purpose != "any" and contact.marketing != (cap.purpose == "marketing"):
+        return False
+    if cap.group is not None and contact.group != name_hash(cap.group):
+        return False
+    if cap.channel is None:
+        return True
+    channels = policy.channels if contact.channels is None else contact.channels
+    # Without channels it is the gateway that chooses: it may have been this one.
+    return not channels or cap.channel in channels
+
+
+def _within(cap: Cap, contacts: Iterable[Contact], at: int, zone: str) -> Iterator[Contact]:
+    if cap.within is not None:
+        yield from (contact for contact in contacts if contact.at > at - cap.within)
+        return
+    today = _period(cap, at, zone)
+    yield from (contact for contact in contacts if _period(cap, contact.at, zone) == today)
+
+
+def _period(cap: Cap, at: int, zone: str) -> object:
+    day = local_date(at, zone)
+    match cap.per:
+        case "week":
+            return monday_of(day)
+        case "month":
+            return day.replace(day=1)
+        case _:
+            return day
+
+
+def used_up(member: Member, cap: Cap, at: int, zone: str, policy: Policy) -> bool:
+    """Tell whether a cap leaves no room for one more message at an instant."""
+    if cap.at_most == 0:
+        return True
+    if member.standing is None:
+        return False
+    counted = [c for c in member.standing.contacts if _is_counted(c, cap, policy)]
+    if len(counted) < cap.at_most:
+        return False
+    return sum(1 for _ in _within(cap, counted, at, zone)) >= cap.at_most
+
+
+def said_of(cap: Cap) -> str:
+    """Return a cap in words."""
+    span = f"in {format_duration(cap.within)}" if cap.within is not None else f"a {cap.per}"
+    of: list[str] = [cap.purpose] if cap.purpose != "any" else []
+    of += [f"on {cap.channel}"] if cap.channel is not None else []
+    of += [f"of group {cap.group}"] if cap.group is not None else []
+    return " ".join(("at most", str(cap.at_most), *of, span))
+
+
+def cooling(member: Member, group: str | None, at: int, policy: Policy) -> str | None:
+    """Return why the group of a rule still rests at an instant."""
+    span = policy.cool_down.get(group, 0) if group is not None else 0
+    if not span or group is None or member.standing is None:
+        return None
+    for contact in reversed(member.standing.contacts):
+        if contact.group == name_hash(group) and _counts(contact) and contact.at > at - span:
+            return f"group {group} rests {format_duration(span)} from {rfc3339(contact.at)}"
+    return None

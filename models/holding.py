@@ -1,0 +1,100 @@
+"""Candidates that wait: for the end of a window, of quiet hours, or of the silence after an order.
+
+When they may go on is a deadline of the member like any other. What they are about stays as it was
+(occasion, due instant, id, reason); whether they may be sent is asked anew.
+"""
+
+from models.member import Member
+from models.outcome import Candidate, Outcome
+from models.rulebook import RuleBook
+from models.rules import Rule
+from models.stages import NEVER, STAGES
+from models.standing import KEPT_HELD, WINDOW, Held, Standing
+from models.times import rfc3339
+from models.triggers import Decision, Verdict
+
+# Nothing has an expected value yet: priority decides, then what was due first, then the name.
+Rank = tuple[int, int, str, str]
+
+
+def rank_of(candidate: Candidate) -> Rank:
+    """Return what candidates compete by; the least wins."""
+    return (-candidate.rule.priority, candidate.due, candidate.rule.name, candidate.key)
+
+
+def next_release(member: Member) -> int:
+    """Return when the first candidate that waits is asked again, or ``NEVER``."""
+    if member.standing is None:
+        return NEVER
+    return min((held.release for held in member.standing.held), default=NEVER)
+
+
+def window_end(member: Member, rule: Rule, book: RuleBook) -> int | None:
+    """Return when the window ends in which a rule's candidate competes; None without one."""
+    arbitration = book.policy.arbitration
+    if arbitration is None or rule.purpose not in arbitration.purposes:
+        return None
+    held = member.standing.held if member.standing is not None else []
+    ends = (one.release for one in held if one.waits_for == WINDOW)
+    return min(ends, default=member.advanced_to + arbitration.window)
+
+
+def hold(outcome: Outcome, held: Held, book: RuleBook) -> None:
+    """Let a candidate wait; the least important gives way where there are too many."""
+    member = outcome.member
+    standing = member.standing = member.standing or Standing()
+    standing.held.append(held)
+    if len(standing.held) > KEPT_HELD:
+        least = max(standing.held, key=lambda held: _rank_of_held(held, book))
+        standing.held.remove(least)
+        note_held(outcome, least, "overflow", "more candidates wait than a row has room for")
+
+
+def _rank_of_held(held: Held, book: RuleBook) -> Rank:
+    rule, trigger = book.rules.get(held.trigger.rule), held.trigger
+    return (-rule.priority if rule else 0, trigger.due, trigger.rule, trigger.key)
+
+
+def take_ripe(member: Member, at: int) -> list[Held]:
+    """Remove and return the candidates that have waited until ``at``."""
+    standing = member.standing
+    assert standing is not None
+    ripe = [held for held in standing.held if held.release <= at]
+    standing.held = [held for held in standing.held if held.release > at]
+    return ripe
+
+
+def candidate_of(held: Held, member: Member, rule: Rule) -> Candidate:
+    """Return what waited as the candidate that it was."""
+    trigger = held.trigger
+    return Candidate(
+        rule,
+        trigger.due,
+        held.occasion,
+        key=trigger.key,
+        armed=trigger.armed,
+        silent=held.release <= member.backfilled_to,
+        held=held,
+    )
+
+
+def note_held(outcome: Outcome, held: Held, verdict: Verdict, why: str) -> None:
+    """Record the end of a candidate that waited, when there may be no rule any longer."""
+    outcome.decisions.append(
+        Decision(
+            rule=held.trigger.rule,
+            rule_version=held.version,
+            verdict=verdict,
+            occasion=held.occasion,
+            due_at=rfc3339(held.trigger.due),
+            why=why,
+            stage=STAGES[outcome.member.stage],
+            member_id=outcome.member.id,
+            decided_at=decided_at(outcome.member, held.trigger.due),
+        )
+    )
+
+
+def decided_at(member: Member, due: int) -> str | None:
+    """Return when what was due before is decided; None for what is decided at once."""
+    return rfc3339(member.advanced_to) if member.advanced_to > due else None

@@ -1,0 +1,130 @@
+"""Policy as data: what may be sent to a member, and when. The default is no policy at all."""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from models.times import DAY, HOUR
+
+Purpose: TypeAlias = Literal["marketing", "service"]
+Then: TypeAlias = Literal["defer", "drop"]
+PURPOSES: tuple[Purpose, ...] = ("marketing", "service")
+
+
+class Consent(msgspec.Struct, frozen=True):
+    """What holds for a purpose while the member has said nothing. A refusal always blocks."""
+
+    marketing: Literal["allowed", "denied"] = "allowed"
+    service: Literal["allowed", "denied"] = "allowed"
+
+
+class Holds(msgspec.Struct, frozen=True):
+    """How long an unsolved problem holds marketing back at most, in milliseconds; 0: it does not.
+
+    At most, because a ticket that nobody closes in the other system must not silence for ever.
+    """
+
+    ticket: int = 0
+    complaint: int = 0
+    returned: int = 0
+
+
+class Silence(msgspec.Struct, frozen=True):
+    """No marketing for ``within`` milliseconds after an order."""
+
+    within: int
+    then: Then = "defer"
+
+
+class Holdout(msgspec.Struct, frozen=True):
+    """Who gets no marketing so that its effect can be told: shares of 1, by a salted hash."""
+
+    salt: str
+    everything: float = 0.0
+    per_rule: float = 0.0
+
+
+class Cap(msgspec.Struct, frozen=True):
+    """At most so many messages of those that match, rolling (``within``) or by the calendar.
+
+    ``per`` is a day, a week from Monday or a month of the member's own zone. A cap of one channel
+    takes the channel out of a trigger; the others say no to it.
+    """
+
+    at_most: int
+    within: int | None = None
+    per: Literal["day", "week", "month"] | None = None
+    purpose: Literal["marketing", "service", "any"] = "marketing"
+    channel: str | None = None
+    group: str | None = None
+
+    def concerns(self, purpose: str, group: str | None) -> bool:
+        """Tell whether messages of a purpose and group count, and are counted."""
+        return self.purpose in (purpose, "any") and self.group in (group, None)
+
+    @property
+    def memory(self) -> int:
+        """How long ago a message may be that still counts."""
+        if self.within is not None:
+            return self.within
+        return {"day": 1, "week": 7, "month": 31}[self.per or "day"] * DAY + 2 * HOUR
+
+
+class Arbitration(msgspec.Struct, frozen=True):
+    """Candidates within ``window`` milliseconds of the first compete; one of them wins."""
+
+    window: int
+    purposes: tuple[Purpose, ...] = ("marketing",)
+
+
+class QuietHours(msgspec.Struct, frozen=True):
+    """Minutes of the member's day between which nothing is sent; over midnight when from > to."""
+
+    start: int
+    end: int
+    then: Then
+    purposes: tuple[Purpose, ...] = ("marketing",)
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What may be sent. The default is no policy at all: every candidate becomes a trigger."""
+
+    # None: nobody is asked.
+    consent: Consent | None = None
+    # Channels of a rule that names none, best first.
+    channels: tuple[str, ...] = ()
+    # Purposes of which nothing is sent at all.
+    stop: tuple[Purpose, ...] = ()
+    # Whether only channels are named on which the member can be reached.
+    reachability: bool = False
+    holds: Holds = Holds()
+    silence: Silence | None = None
+    holdout: Holdout | None = None
+    # Group of rules -> milliseconds without another message of the group.
+    cool_down: dict[str, int] = {}
+    caps: tuple[Cap, ...] = ()
+    arbitration: Arbitration | None = None
+    quiet_hours: QuietHours | None = None
+    # Over how many milliseconds what waited for the morning leaves.
+    pace: int = 0
+    # Whether the gateway says ``sent`` for every message: then what is withdrawn before that has
+    # not been seen by anybody and need not count.
+    sent_is_reported: bool = True
+
+    @property
+    def memory(self) -> int:
+        """How long ago a message may be that matters to any line, in milliseconds."""
+        return max((*self.cool_down.values(), *(cap.memory for cap in self.caps)), default=0)
+
+    def without_pressure(self) -> "Policy":
+        """Return what a policy asks of the member alone, not of what else is sent, nor when.
+
+        For tests of a rule: they must not depend on the other rules or on a member's hash.
+        """
+        return Policy(
+            consent=self.consent,
+            channels=self.channels,
+            stop=self.stop,
+            reachability=self.reachability,
+            holds=self.holds,
+        )

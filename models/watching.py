@@ -1,0 +1,216 @@
+"""What one event does to the member's logs, what time makes due in them, and what proves wrong.
+
+An event that takes its place among others may show that something should have fired that did not,
+or did that should not have: the former becomes a candidate, the latter is withdrawn.
+"""
+
+from collections.abc import Iterator
+
+from models import logs
+from models.decoding import Received
+from models.ids import content_hash
+from models.logs import Firing, Log, Seen
+from models.marks import at_of, code_of, is_backfill, mark
+from models.member import Member
+from models.outcome import Candidate, Context, Outcome
+from models.overtaking import settle_open, withdraw
+from models.rulebook import RuleBook
+from models.rules import FACT_CODE, FACT_OF, Crosses, Rule, TierEntered
+from models.sequences import UNTIL
+from models.stages import NEVER
+from models.watches import ANY_KEY, Watch, readings_of
+
+
+def fold_watches(
+    outcome: Outcome, event: Received, facts: tuple[str, ...], context: Context, backfill: bool
+) -> list[Candidate]:
+    """Let the event take its place in the logs that it concerns; return what fires by it."""
+    book = context.book
+    candidates: list[Candidate] = []
+    for fact in facts:
+        for watch, reader in book.watch_sides.find(fact, event.event):
+            found = reader.reads(event.event)
+            if not found:
+                continue
+            name = ""
+            if watch.named:
+                name = event.event.event_id or content_hash(event.raw)
+            where = mark(event.at, event.rank, FACT_CODE[fact], backfill)
+            for key, what in found.items():
+                for one in _keys(outcome.member, watch, key):
+                    seen = Seen(where, what, name)
+                    candidates += _fold(outcome, event, watch, one, seen, book)
+    return candidates
+
+
+def _keys(member: Member, watch: Watch, key: str) -> list[str]:
+    """Return the keys that an event concerns: what is for every key, all that there are.
+
+    The empty key keeps such events for keys that are heard of later.
+    """
+    if key != ANY_KEY or watch.same is None:
+        return [key]
+    return sorted({*member.logs.get(watch.id, ()), ANY_KEY})
+
+
+def _fold(
+    outcome: Outcome, event: Received, watch: Watch, key: str, seen: Seen, book: RuleBook
+) -> Iterator[Candidate]:
+    member, machine = outcome.member, watch.machine
+    by_key = member.logs.setdefault(watch.id, {})
+    log = by_key.get(key)
+    if log is None:
+        every = by_key.get(ANY_KEY)
+        heard = [Seen(one.mark, one.what, one.id) for one in every.recent] if every else []
+        log = by_key[key] = Log(recent=heard)
+        if len(by_key) > watch.kept_keys:
+            _forget_one(member, watch, key, book)
+    keep_from = member.advanced_to - book.limits.allowed_lateness
+    logs.settle(machine, log, keep_from)
+    if not log.recent and machine.is_over(log, keep_from):
+        # As if it had been forgotten when the member was saved.
+        log.times, log.values = [], []
+    if outcome.late:
+        machine.absorb(log, event.at, seen.what)
+        return
+    if event.at == member.advanced_to and logs.follows_all(log, seen):
+        fired = logs.completed(machine, watch.whens, log, seen)
+        logs.insert(log, seen)
+    else:
+        fired = _corrected(outcome, event, watch, key, log, seen, book)
+    if watch.ends and seen.what & UNTIL:
+        settle_open(outcome, event, watch.rules, key, book)
+    for rule, firings in zip(watch.rules, fired, strict=True):
+        for firing in firings:
+            yield _candidate(member, watch, rule, key, firing, event)
+
+
+def _corrected(
+    outcome: Outcome, event: Received, watch: Watch, key: str, log: Log, seen: Seen, book: RuleBook
+) -> list[list[Firing]]:
+    """Put an event between others; withdraw what it disproves, return what was missing by rule."""
+    done = outcome.member.advanced_to
+    before = [_past(logs.firings(watch.machine, when, log), done) for when in watch.whens]
+    logs.insert(log, seen)
+    missing = []
+    for rule, old in zip(watch.rules, before, strict=True):
+        new = _past(logs.firings(watch.machine, rule.when, log), done)
+        for lost in sorted(old.keys() - new.keys()):
+            withdraw(outcome, event, rule, key, old[lost].due.at, book)
+        found = [new[one] for one in sorted(new.keys() - old.keys())]
+        missing.append([one for one in found if not _is_settled(watch, log, one.due.at, rule)])
+    return missing
+
+
+def _past(found: list[Firing], done: int) -> dict[tuple[logs.Due, str], Firing]:
+    """Return what was due up to ``done``, by what tells one from another."""
+    return {
+        (firing.due, firing.seen.id if firing.seen is not None else ""): firing
+        for firing in found
+        if firing.due.at <= done
+    }
+
+
+def _is_settled(watch: Watch, log: Log, due: int, rule: Rule) -> bool:
+    """Tell whether a series was ended before what only now shows to have been due would expire."""
+    return watch.ends and any(
+        seen.what & UNTIL and due <= at_of(seen.mark) < due + rule.expires_after
+        for seen in log.recent
+    )
+
+
+def _forget_one(member: Member, watch: Watch, but: str, book: RuleBook) -> None:
+    """Make room for a key."""
+    # Whether the row was saved in between must not decide which.
+    by_key = member.logs[watch.id]
+    _prune(watch, by_key, member.advanced_to - book.limits.allowed_lateness, but)
+    if len(by_key) > watch.kept_keys:
+        others = (key for key in by_key if key != but)
+        del by_key[min(others, key=lambda key: (_newest(by_key[key]), key))]
+
+
+def _newest(log: Log) -> int:
+    return at_of(log.recent[-1].mark) if log.recent else max(log.times, default=0)
+
+
+def next_due(member: Member, book: RuleBook) -> int:
+    """Return the earliest instant at which time alone makes a log due, or ``NEVER``."""
+    earliest = NEVER
+    for watch_id, by_key in member.logs.items():
+        watch = book.watches.get(watch_id)
+        if watch is None or not watch.timed:
+            continue
+        for log in by_key.values():
+            due = logs.next_due(watch.machine, watch.whens, log, member.advanced_to)
+            if due is not None and due < earliest:
+                earliest = due
+    return earliest
+
+
+def due_candidates(member: Member, book: RuleBook, instant: int) -> Iterator[Candidate]:
+    """Yield what time alone makes due at exactly ``instant``."""
+    for watch_id, by_key in member.logs.items():
+        watch = book.watches.get(watch_id)
+        if watch is None or not watch.timed:
+            continue
+        for key, log in by_key.items():
+            for rule in watch.rules:
+                for firing in logs.firings(watch.machine, rule.when, log):
+                    if firing.due.at == instant:
+                        yield _candidate(member, watch, rule, key, firing, None)
+
+
+def _candidate(
+    member: Member, watch: Watch, rule: Rule, key: str, firing: Firing, event: Received | None
+) -> Candidate:
+    due, seen = firing
+    # The event that is folded now has raised it, or the passing of time, before or behind.
+    now = event if event is not None and seen is not None and at_of(seen.mark) == due.at else None
+    silent = due.at <= member.backfilled_to
+    if now is not None and seen is not None:
+        silent = is_backfill(seen.mark)
+    return Candidate(
+        rule,
+        due.at,
+        _occasion(watch, rule, key, firing),
+        key=key,
+        armed=seen.mark if seen is not None else 0,
+        silent=silent,
+        fact=FACT_OF[code_of(seen.mark)]
+        if seen is not None
+        else next(iter(readings_of(rule.when))),
+        since=due.since,
+        number=due.number,
+    )
+
+
+def _occasion(watch: Watch, rule: Rule, key: str, firing: Firing) -> str:
+    due, seen = firing
+    if watch.named:
+        assert seen is not None
+        return seen.id
+    match rule.when:
+        case Crosses(measure=measure, level=level):
+            return f"{measure}={level:g}|{due.since}"
+        case TierEntered(tier=tier):
+            return f"tier={tier}|{due.since}"
+    prefix = f"{watch.same}={key}|" if watch.same is not None else ""
+    return f"{prefix}{due.since}|{due.number}" if due.number else f"{prefix}{due.since}"
+
+
+def prune(member: Member, book: RuleBook) -> None:
+    """Settle the logs and forget those that say no more than none would."""
+    keep_from = member.advanced_to - book.limits.allowed_lateness
+    for watch_id, by_key in list(member.logs.items()):
+        watch = book.watches.get(watch_id)
+        if watch is not None:
+            _prune(watch, by_key, keep_from, None)
+        if watch is None or not by_key:
+            del member.logs[watch_id]
+
+
+def _prune(watch: Watch, by_key: dict[str, Log], keep_from: int, but: str | None) -> None:
+    for key, log in list(by_key.items()):
+        logs.settle(watch.machine, log, keep_from)
+        if key != but and not log.recent and watch.machine.is_over(log, keep_from):
+            del by_key[key]

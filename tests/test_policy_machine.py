@@ -1,0 +1,509 @@
+"""No sequence of events, clock steps, saves and changes of rules makes policy say the wrong thing.
+
+The model is a diary: plain lists of what was said and sent, asked anew for every verdict. It shares
+no code with the engine.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from core_builders import DAY, HOUR, MINUTE, NOON, SECOND, absence
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from policy_kit import Judged, book, on
+
+from models.engine import next_due
+from models.outcome import Outcome
+from models.times import parse_instant
+from models.triggers import Decision, Trigger, TriggerCancelled
+
+CHANNELS = ("app_push", "sms", "email")
+RULES = [
+    on("visit", "hello", priority=10),
+    on("search", "found", priority=60, group="g"),
+    on("visit", "text", priority=30, channels=["sms"], reentry={"per": "member", "every": "5h"}),
+    on("visit", "bill", purpose="service", expires_after="2h"),
+    on("share", "once", reentry="once", priority=80),
+    {"rule": "left", "when": absence("add_to_cart", "purchase", "1h"), "group": "g"}
+    | {"priority": 70, "expires_after": "1d"},
+    {"rule": "away", "when": absence("visit", "visit", "1d"), "episode": "recall"}
+    | {"expires_after": "2d", "priority": 40},
+    {"rule": "longer_away", "when": absence("visit", "visit", "2d"), "episode": "recall"}
+    | {"expires_after": "2d", "priority": 41},
+]
+GROUP = {rule["rule"]: rule.get("group") for rule in RULES}
+SERVICE = {"bill"}
+
+
+@dataclass
+class Sent:
+    """Something that reached the member, or would have."""
+
+    at: int
+    name: str
+    marketing: bool
+    group: str | None
+    channels: tuple[str, ...]
+    counts: bool = True
+    is_sent: bool = False
+    words: list[tuple[int, int, str]] = field(default_factory=list)
+
+
+durations = st.sampled_from(["30m", "2h", "1d", "3d"])
+caps = st.fixed_dictionaries(
+    {"at_most": st.sampled_from([0, 1, 1, 2, 3])},
+    optional={
+        "purpose": st.sampled_from(["marketing", "service", "any"]),
+        "channel": st.sampled_from(CHANNELS),
+        "group": st.just("g"),
+    },
+).flatmap(
+    lambda cap: st.one_of(
+        durations.map(lambda within: cap | {"within": within}),
+        st.sampled_from(["day", "week"]).map(lambda per: cap | {"per": per}),
+    )
+)
+then = st.sampled_from(["defer", "drop"])
+doings = st.lists(
+    st.tuples(
+        st.sampled_from(["visit", "visit", "search", "share", "add_to_cart"]),
+        st.sampled_from([0, SECOND, 30 * SECOND, MINUTE, HOUR, 3 * HOUR]),
+    ),
+    min_size=2,
+    max_size=8,
+)
+LINES: dict[str, st.SearchStrategy[Any]] = {
+    "consent": st.one_of(
+        st.just("opt_out"),
+        st.fixed_dictionaries(
+            {name: st.sampled_from(["allowed", "denied"]) for name in ("marketing", "service")}
+        ),
+    ),
+    "reachability": st.just(True),
+    "holds": st.just({"ticket": "1d", "complaint": "1d", "return": "1d"}),
+    "silence_after_purchase": st.fixed_dictionaries({"for": st.just("5h"), "then": then}),
+    "holdout": st.just({"salt": "s", "everything": "10%", "per_rule": "20%"}),
+    "cool_down": st.just({"g": "6h"}),
+    "arbitration": st.sampled_from(["30s", "10m", 0]),
+    "quiet_hours": st.fixed_dictionaries(
+        {"from": st.just("21:00"), "to": st.just("09:00"), "then": then}
+    ),
+    "sent_is_reported": st.just(False),
+}
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> dict[str, Any]:
+    """A few lines of a policy: with all of them nothing would be sent that could be wrong."""
+    names = draw(st.lists(st.sampled_from(sorted(LINES)), unique=True, min_size=1, max_size=4))
+    policy = {name: draw(LINES[name]) for name in names}
+    if "quiet_hours" in names:
+        policy["pace"] = "30m"
+    # Whatever the other caps, what was sent in the last weeks is kept in mind.
+    most = {"at_most": 20, "within": "60d", "purpose": "any"}
+    few = draw(st.lists(caps, max_size=2))
+    return policy | {"channels": list(CHANNELS), "caps": [*few, most]}
+
+
+MILLISECONDS = {"30m": 30 * MINUTE, "2h": 2 * HOUR, "1d": DAY, "3d": 3 * DAY, "60d": 60 * DAY}
+WINDOWS = {"30s": 30 * SECOND, "10m": 10 * MINUTE, 0: 0}
+
+
+class Diary:
+    """What is known of the member, and what may be sent by it."""
+
+    def __init__(self, policy: dict[str, Any]) -> None:
+        self.policy = policy
+        self.words: list[tuple[int, int, str, str, bool]] = []
+        self.orders: list[int] = []
+        self.mutes: list[tuple[int, int]] = []
+        self.lists: list[tuple[int, tuple[str, ...]]] = []
+        self.signs: list[tuple[int, str, bool]] = []
+        self.tickets = 0
+        self.ticket_at: list[int] = []
+        self.complaints: list[int] = []
+        self.returns: list[tuple[int, str, bool]] = []
+        self.zones: list[tuple[int, str]] = []
+        self.sent: list[Sent] = []
+
+    # --- what holds ---
+
+    def local(self, at: int) -> datetime:
+        zone = max(self.zones, default=(0, "UTC"))[1]
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at)
+        return moment.astimezone(ZoneInfo(zone))
+
+    def is_muted(self, at: int) -> bool:
+        return any(at < until for _, until in self.mutes)
+
+    def allows(self, purpose: str, channel: str) -> bool:
+        consent = self.policy.get("consent")
+        if consent is None:
+            return True
+        enumerated = [
+            (at, rank, number, one, granted)
+            for number, (at, rank, about, one, granted) in enumerate(self.words)
+            if about == purpose
+        ]
+        latest = [
+            max(word for word in enumerated if word[3] == one)
+            for one in (channel, "all")
+            if any(word[3] == one for word in enumerated)
+        ]
+        if not latest:
+            return consent == "opt_out" or consent[purpose] == "allowed"
+        last = max(word[:2] for word in latest)
+        # Of two words at one place, about the channel and about all, a refusal wins.
+        return all(word[4] for word in latest if word[:2] == last)
+
+    def reaches(self, channel: str) -> bool:
+        if not self.policy.get("reachability"):
+            return True
+        told = max(self.lists, default=(-1, CHANNELS))
+        signs = [(at, n, bad) for n, (at, one, bad) in enumerate(self.signs) if one == channel]
+        at, _, bad = max(signs, default=(-1, 0, False))
+        return channel in told[1] and not (bad and at >= told[0])
+
+    def holds(self, at: int) -> bool:
+        if "holds" not in self.policy:
+            return False
+        ticket = self.tickets > 0 and at < max(self.ticket_at) + DAY
+        complaint = any(at < one + DAY for one in self.complaints)
+        returned = any(is_open and at < when + DAY for when, _, is_open in self.returns)
+        return ticket or complaint or returned
+
+    def is_silent(self, at: int) -> bool:
+        return "silence_after_purchase" in self.policy and any(
+            at < order + 5 * HOUR for order in self.orders
+        )
+
+    def rests(self, group: str | None, at: int) -> bool:
+        return group in self.policy.get("cool_down", {}) and any(
+            one.counts and one.group == group and one.at > at - 6 * HOUR for one in self.sent
+        )
+
+    def is_full(self, cap: dict[str, Any], at: int) -> bool:
+        purpose = cap.get("purpose", "marketing")
+        counted = [
+            one
+            for one in self.sent
+            if one.counts
+            and (purpose == "any" or one.marketing == (purpose == "marketing"))
+            and cap.get("group") in (None, one.group)
+            and (cap.get("channel") is None or cap["channel"] in one.channels)
+        ]
+        if "within" in cap:
+            since = at - MILLISECONDS[cap["within"]]
+            return sum(one.at > since for one in counted) >= cap["at_most"]
+        today = self.period(cap, at)
+        return sum(self.period(cap, one.at) == today for one in counted) >= cap["at_most"]
+
+    def period(self, cap: dict[str, Any], at: int) -> tuple[int, ...]:
+        local = self.local(at)
+        if cap["per"] == "week":
+            return local.isocalendar()[:2]
+        return local.year, local.month, local.day
+
+    def full_caps(self, name: str, at: int) -> list[dict[str, Any]]:
+        purpose = "service" if name in SERVICE else "marketing"
+        return [
+            cap
+            for cap in self.policy["caps"]
+            if cap.get("purpose", "marketing") in (purpose, "any")
+            and cap.get("group") in (None, GROUP[name])
+            and self.is_full(cap, at)
+        ]
+
+    def is_quiet(self, at: int) -> bool:
+        local = self.local(at)
+        return "quiet_hours" in self.policy and not 9 <= local.hour < 21
+
+
+class PolicyMachine(RuleBasedStateMachine):
+    """One member, a few weeks, any policy."""
+
+    @initialize(policy=policies(), number=st.integers(0, 30))
+    def begins(self, policy: dict[str, Any], number: int) -> None:
+        self.diary = Diary(policy)
+        self.life = Judged(book(policy, *RULES), f"m{number}")
+        self.at = NOON
+        self.waiting: dict[tuple[str, str], int] = {}
+        self.raised: set[tuple[str, str]] = set()
+        self.groups: dict[str, set[bool]] = {}
+        self.last_marketing: int | None = None
+        self.same_policy_since = 0
+        self.number = 0
+
+    # --- what happens ---
+
+    def passes(self, step: int) -> None:
+        """Time passes, with a look at each instant at which something happens by itself."""
+        target = self.at + step
+        while (due := next_due(self.life.member, self.life.book)) <= target:
+            self.at = due
+            self.judges(self.life.reaches(due, self.wall(due)))
+        self.at = target
+        self.judges(self.life.reaches(target, self.wall(target)))
+
+    def wall(self, at: int) -> int | None:
+        """No wall clock, or one that ran behind and has just been set."""
+        return None if self.number % 3 else at - self.number % 7 * MINUTE
+
+    def says(self, kind: str, late: int = 0, **fields: Any) -> None:
+        """An event, perhaps one that happened a little while ago."""
+        self.number += 1
+        name, now = f"e{self.number}", self.wall(self.at)
+        self.judges(self.life.sees(kind, self.at - late, now, event_id=name, **fields))
+
+    def judges(self, outcome: Outcome) -> None:
+        """Compare everything that was said, in its order, with the diary."""
+        messages = list(outcome.triggers)
+        while messages and isinstance(messages[0], TriggerCancelled):
+            if messages[0].reason.startswith("superseded"):
+                break
+            self.takes_back(messages.pop(0).trigger_id)
+        for decision in outcome.decisions:
+            if not isinstance(decision, Decision):
+                continue
+            place = (decision.rule, decision.occasion)
+            if decision.verdict == "raised":
+                at_once = [isinstance(message, Trigger) for message in messages].index(True)
+                trigger = messages[at_once]
+                assert isinstance(trigger, Trigger)
+                assert trigger.trigger_id == decision.trigger_id
+                self.agrees(decision, trigger)
+                for message in messages[:at_once]:
+                    self.takes_back(message.trigger_id)
+                self.goes_out(trigger)
+                del messages[: at_once + 1]
+            else:
+                self.agrees(decision, None)
+            self.waiting.pop(place, None)
+            if decision.until is not None:
+                self.waiting[place] = parse_instant(decision.until)
+        assert not messages
+
+    def takes_back(self, identity: str) -> None:
+        for one in self.diary.sent:
+            if one.name == identity and not one.is_sent:
+                one.counts = one.counts and not self.diary.policy.get("sent_is_reported", True)
+
+    def goes_out(self, trigger: Trigger) -> None:
+        at = self.at
+        assert (trigger.rule, trigger.occasion) not in self.raised, "one trigger an occasion"
+        self.raised.add((trigger.rule, trigger.occasion))
+        marketing = trigger.purpose == "marketing"
+        window = WINDOWS[self.diary.policy.get("arbitration", 0)]
+        if marketing:
+            last, self.last_marketing = self.last_marketing, at
+            if last is not None and window and last >= self.same_policy_since:
+                assert at >= last + window, "two of one window"
+        self.diary.sent.append(
+            Sent(at, trigger.trigger_id, marketing, trigger.group, trigger.channels)
+        )
+
+    # --- what must hold ---
+
+    def agrees(self, decision: Decision, trigger: Trigger | None) -> None:
+        """A verdict has the reason that it says, and none of those that come before it."""
+        diary, name, verdict, at = self.diary, decision.rule, decision.verdict, self.at
+        marketing = name not in SERVICE
+        purpose = "marketing" if marketing else "service"
+        wanted = ("sms",) if name == "text" else CHANNELS
+        allowed = [c for c in wanted if diary.allows(purpose, c)]
+        open_ones = [c for c in allowed if diary.reaches(c)]
+        full = diary.full_caps(name, at)
+        capped = {cap.get("channel") for cap in full}
+        left = [c for c in open_ones if c not in capped]
+        own = ("unless", "reentry", "expired", "late", "backfill", "overtaken", "overflow")
+        if verdict in own:
+            return
+        reasons = {
+            "mute": diary.is_muted(at),
+            "consent": not allowed,
+            "unreachable": not open_ones,
+            "hold": marketing and diary.holds(at),
+            "silence": marketing and diary.is_silent(at),
+        }
+        waits_for_silence = verdict == "held" and reasons["silence"]
+        if verdict in reasons or waits_for_silence:
+            names = list(reasons)
+            said = "silence" if waits_for_silence else verdict
+            assert reasons[said], decision
+            assert not any(reasons[name] for name in names[: names.index(said)]), decision
+            return
+        assert not any(reasons.values()), (decision, reasons)
+        if marketing:
+            self.groups.setdefault(name, set()).add(verdict == "holdout")
+        if verdict == "holdout":
+            assert marketing
+            assert "holdout" in diary.policy
+            return
+        if verdict == "arbitration":
+            assert decision.won_by is not None
+            return
+        if verdict == "cool_down":
+            assert diary.rests(GROUP[name], at), decision
+            return
+        assert not diary.rests(GROUP[name], at), decision
+        if verdict == "cap":
+            assert None in capped or not left, decision
+            return
+        assert None not in capped, (decision, full)
+        assert left, (decision, full)
+        if verdict in ("quiet", "held"):
+            assert diary.is_quiet(at), decision
+            return
+        assert verdict == "raised", decision
+        assert not (marketing and diary.is_quiet(at)), decision
+        assert trigger is not None
+        assert list(trigger.channels) == left, decision
+        assert parse_instant(trigger.not_before) <= at < parse_instant(trigger.expires_at)
+        if marketing and "quiet_hours" in diary.policy and at == parse_instant(trigger.not_before):
+            assert not diary.is_quiet(parse_instant(trigger.not_after) - 1)
+
+    @invariant()
+    def a_member_is_always_treated_or_never(self) -> None:
+        for name, was_out in getattr(self, "groups", {}).items():
+            assert len(was_out) == 1, name
+
+    @invariant()
+    def nothing_waits_in_the_past(self) -> None:
+        for until in getattr(self, "waiting", {}).values():
+            assert until + max(WINDOWS.values()) > self.at
+
+    # --- the member's days ---
+
+    @rule(step=st.sampled_from([0, 1, SECOND, 30 * SECOND, MINUTE, 20 * MINUTE, HOUR, 3 * HOUR]))
+    def a_while_passes(self, step: int) -> None:
+        self.passes(step)
+
+    @rule(step=st.sampled_from([9 * HOUR, 20 * HOUR, 2 * DAY]))
+    def a_day_passes(self, step: int) -> None:
+        self.passes(step)
+
+    @rule(doings=doings)
+    def is_about(self, doings: list[tuple[str, int]]) -> None:
+        for kind, step in doings:
+            self.says(kind)
+            self.passes(step)
+
+    @rule(doings=doings)
+    def is_about_after_a_while(self, doings: list[tuple[str, int]]) -> None:
+        """Most of what happens is of this kind."""
+        self.passes(5 * HOUR)
+        self.is_about(doings)
+
+    @rule(doings=doings)
+    def is_about_after_an_order(self, doings: list[tuple[str, int]]) -> None:
+        self.orders(0)
+        self.is_about(doings)
+
+    @rule(late=st.sampled_from([0, 0, MINUTE, 50 * MINUTE]))
+    def orders(self, late: int) -> None:
+        self.diary.orders.append(self.at - late)
+        self.says("purchase", late, order_id=f"o{self.number}")
+
+    @rule(
+        channel=st.sampled_from([*CHANNELS, "all"]),
+        purpose=st.sampled_from(["marketing", "service"]),
+        granted=st.sampled_from([True, True, False]),
+        late=st.sampled_from([0, 0, MINUTE, 50 * MINUTE]),
+    )
+    def consents(self, channel: str, purpose: str, granted: bool, late: int) -> None:
+        self.diary.words.append((self.at - late, 1, purpose, channel, granted))
+        self.says("consent", late, channel=channel, purpose=purpose, granted=granted)
+
+    @rule(channel=st.sampled_from(CHANNELS), kind=st.sampled_from(["unsubscribed", "complained"]))
+    def leaves(self, channel: str, kind: str) -> None:
+        is_complaint = kind == "complained"
+        self.diary.words.append(
+            (self.at, 2, "marketing", "all" if is_complaint else channel, False)
+        )
+        if is_complaint:
+            self.diary.complaints.append(self.at)
+        self.says(kind, channel=channel)
+
+    @rule(hours=st.integers(-5, 5), late=st.sampled_from([0, MINUTE]))
+    def is_muted(self, hours: int, late: int) -> None:
+        until = self.at + hours * HOUR
+        if not self.diary.mutes or self.at - late >= self.diary.mutes[0][0]:
+            self.diary.mutes = [(self.at - late, until)]
+        self.says("mute", late, until=until)
+
+    @rule(channels=st.lists(st.sampled_from([*CHANNELS, "fax"]), unique=True))
+    def lists_channels(self, channels: list[str]) -> None:
+        self.diary.lists = [(self.at, tuple(channels))]
+        self.says("profile", channels=channels)
+
+    @rule(zone=st.sampled_from(["Asia/Shanghai", "America/New_York", "Pacific/Kiritimati"]))
+    def moves(self, zone: str) -> None:
+        self.diary.zones = [(self.at, zone)]
+        self.says("profile", time_zone=zone)
+
+    @rule(opens=st.booleans())
+    def has_a_problem(self, opens: bool) -> None:
+        if opens:
+            self.diary.ticket_at.append(self.at)
+        self.diary.tickets = max(0, self.diary.tickets + (1 if opens else -1))
+        self.says("ticket_opened" if opens else "ticket_closed")
+
+    @rule(order=st.sampled_from(["o1", "o2"]), kind=st.sampled_from(["return_requested", "refund"]))
+    def sends_back(self, order: str, kind: str) -> None:
+        self.diary.returns = [r for r in self.diary.returns if r[1] != order]
+        self.diary.returns.append((self.at, order, kind == "return_requested"))
+        self.says(kind, order_id=order)
+
+    # --- the gateway and others ---
+
+    def lately(self) -> list[Sent]:
+        """Our own triggers that are still kept in mind."""
+        return [one for one in self.diary.sent if one.name and one.at > self.at - 50 * DAY]
+
+    @rule(channel=st.sampled_from(CHANNELS), late=st.sampled_from([0, 20 * MINUTE]))
+    def a_campaign_of_others(self, channel: str, late: int) -> None:
+        at = self.at - late
+        self.diary.sent.append(Sent(at, "", True, None, (channel,), is_sent=True))
+        self.says("sent", late, channel=channel, campaign=f"c{self.number}")
+
+    @precondition(lambda self: self.lately())
+    @rule(
+        data=st.data(),
+        kind=st.sampled_from(["sent", "delivered", "failed", "bounced"]),
+        channel=st.sampled_from(CHANNELS),
+        late=st.sampled_from([0, MINUTE]),
+    )
+    def the_gateway_reports(self, data: st.DataObject, kind: str, channel: str, late: int) -> None:
+        one = data.draw(st.sampled_from(self.lately()))
+        one.words.append((self.at - late, len(one.words), kind))
+        latest = max(one.words)
+        if latest == one.words[-1]:
+            one.counts = kind in ("sent", "delivered")
+            one.is_sent = True
+            if one.counts:
+                one.channels = (channel,)
+        if kind in ("delivered", "bounced"):
+            self.diary.signs.append((self.at - late, channel, kind == "bounced"))
+        self.says(kind, late, channel=channel, trigger_id=one.name)
+
+    # --- our side ---
+
+    @rule()
+    def is_saved_and_loaded(self) -> None:
+        self.life.is_saved_and_loaded()
+
+    @rule(policy=policies())
+    def another_policy(self, policy: dict[str, Any]) -> None:
+        self.diary.policy = policy
+        self.life.book = book(policy, *RULES)
+        self.groups = {}
+        self.same_policy_since = self.at + 1
+
+
+PolicyMachine.TestCase.settings = settings(
+    max_examples=80, stateful_step_count=40, deadline=None, print_blob=True
+)
+test_policy_never_says_the_wrong_thing = PolicyMachine.TestCase
