@@ -1,5 +1,6 @@
 """Reasons and rules in words, in English and Chinese."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from models.calendar import Calendar
@@ -63,6 +64,13 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "return_requested": ("asked to return an order", "asked to return an order", "申请退货"),
     "cancel": ("cancelled an order", "cancelled an order", "取消订单"),
     "refund": ("got a refund", "got a refund", "获得退款"),
+    "sent": ("was sent a message", "been sent a message", "发出消息"),
+    "delivered": ("got a message", "got a message", "收到消息"),
+    "failed": ("could not be sent a message", "failed to get a message", "消息发送失败"),
+    "bounced": ("had a message come back", "had a message come back", "消息被退回"),
+    "complained": ("complained", "complained", "投诉"),
+    "unsubscribed": ("unsubscribed", "unsubscribed", "退订"),
+    "mute": ("was muted", "been muted", "静默"),
     "opened": ("opened a message", "opened a message", "打开消息"),
     "clicked": ("clicked in a message", "clicked in a message", "点击消息"),
     "review": ("wrote a review", "written a review", "发表评价"),
@@ -131,6 +139,8 @@ _VERDICTS_CHINESE: dict[Verdict, str] = {
     "shadow": "影子模式",
 }
 _PAST, _PERFECT, _CHINESE = 0, 1, 2
+_LATIN_BEFORE = re.compile(r"(?<=[0-9A-Za-z])(?=[\u4e00-\u9fff])")
+_LATIN_AFTER = re.compile(r"(?<=[\u4e00-\u9fff])(?=[0-9A-Za-z])")
 # A window as long as a rule may have means ever.
 EVER = 3650 * DAY
 
@@ -155,6 +165,11 @@ def _types(patterns: Iterable[Pattern]) -> list[str]:
 
 def _either(words: Sequence[str], chinese: bool) -> str:
     return "或".join(words) if chinese else " or ".join(words)
+
+
+def _spaced(text: str) -> str:
+    """Return Chinese text with a space wherever it meets Latin letters or digits."""
+    return _LATIN_AFTER.sub(" ", _LATIN_BEFORE.sub(" ", text))
 
 
 def _or(names: Iterable[str]) -> str:
@@ -277,7 +292,7 @@ def described(rule: Rule, chinese: bool) -> str:
     if rule.condition is not None:
         wanted = _if(rule.condition, chinese)
         text += f",且{wanted}" if chinese else f", if {wanted}"
-    return text
+    return _spaced(text) if chinese else text
 
 
 def _when(when: When, chinese: bool) -> str:

@@ -184,6 +184,19 @@ def test_a_bounce_that_is_heard_of_after_a_later_delivery_changes_nothing() -> N
     assert life.triggers[0].channels == ("app_push", "sms")
 
 
+def test_a_very_late_bounce_is_judged_alike_whether_the_row_was_saved_or_not() -> None:
+    named = []
+    for is_saved in (False, True):
+        life = living(REACH, HELLO)
+        life.sees("delivered", NOON, channel="sms")
+        life.sees("search", NOON + 3 * HOUR)
+        if is_saved:
+            life.is_saved_and_loaded()
+        life.sees("bounced", NOON - MINUTE, channel="sms")
+        named.append(visits(life, NOON + 4 * HOUR).triggers[0].channels)
+    assert named[0] == named[1]
+
+
 # --- unsolved problems ----------------------------------------------------------------------------
 
 

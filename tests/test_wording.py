@@ -1,7 +1,10 @@
 """Rules, requirements and reasons in words, as marketers read them."""
 
+import re
+
 import pytest
 
+from config.vocabulary import FACTS
 from models.rules import (
     Absence,
     ActivityDrop,
@@ -42,6 +45,13 @@ VIEW, CART, BUY = Pattern("view_item"), Pattern("add_to_cart"), Pattern("purchas
 TEA = Pattern("view_item", (Condition("category", "in", ("tea", "coffee")),))
 LARGE = Pattern("purchase", (Condition("total", "at_least", (100.0,)),))
 ABSENCE = Absence((VIEW,), (Pattern("purchase", same="item_id"), CART), 2 * HOUR, "item_id")
+
+
+def test_every_event_has_words() -> None:
+    for name in FACTS:
+        it = rule(EventHappens(Pattern(name)))
+        assert re.search(r"[\u4e00-\u9fff]", described(it, chinese=True)), name
+        assert "_" not in described(it, chinese=False), name
 
 
 def rule(when: When, unless: OrdersAtLeast | None = None, condition: If | None = None) -> Rule:
@@ -132,7 +142,7 @@ def test_exceptions_and_state_conditions_are_described_too() -> None:
     )
     assert described(it, chinese=True) == (
         "进入活跃阶段,除非 7d 内有 1 单,且阶段为 新客,已知生日,"
-        "等级为 gold且积分 ≥ 5或可通过 sms 触达,并非分享次数 ≥ 1"
+        "等级为 gold 且积分 ≥ 5 或可通过 sms 触达,并非分享次数 ≥ 1"
     )
     ever = rule(StageEntered("active"), OrdersAtLeast(2, 3650 * DAY))
     assert described(ever, chinese=False) == "became active, unless there were 2 orders"
