@@ -14,6 +14,7 @@ from core_builders import (
     book_of,
     event,
     lines,
+    plain_book,
     shipped_book,
     write_rules,
 )
@@ -48,8 +49,8 @@ def test_history_builds_state_and_messages_nobody_about_what_is_over() -> None:
     assert life.stages[-1] == "lost"
 
 
-def test_deadlines_of_history_that_lie_ahead_do_fire() -> None:
-    life = Life(shipped_book())
+def test_deadlines_of_history_that_lie_ahead_do_fire(tmp_path: Path) -> None:
+    life = Life(plain_book(tmp_path / "rules"))
     now = NOON + 20 * DAY
     life.sees("purchase", NOON, now, origin="backfill")
     life.reaches(now, now)
@@ -365,8 +366,10 @@ def test_each_first_purchase_reminder_takes_the_place_of_the_one_before() -> Non
     assert life.cancelled == reminders
 
 
-def test_no_long_time_no_see_for_who_browsed_last_night_though_they_do_not_order() -> None:
-    life = Life(shipped_book())
+def test_no_long_time_no_see_for_who_browsed_last_night_though_they_do_not_order(
+    tmp_path: Path,
+) -> None:
+    life = Life(plain_book(tmp_path / "rules"))
     life.sees("purchase", NOON)
     for day in range(1, 31):
         life.sees("view_item", NOON + day * DAY - 12 * HOUR)
@@ -375,8 +378,8 @@ def test_no_long_time_no_see_for_who_browsed_last_night_though_they_do_not_order
     assert not [rule for rule in life.raised if rule.startswith("inactive")]
 
 
-def test_one_recall_is_open_at_a_time_and_a_visit_ends_it() -> None:
-    life = Life(shipped_book())
+def test_one_recall_is_open_at_a_time_and_a_visit_ends_it(tmp_path: Path) -> None:
+    life = Life(plain_book(tmp_path / "rules"))
     life.sees("purchase", NOON)
     life.reaches(NOON + 62 * DAY)
     assert life.raised == [

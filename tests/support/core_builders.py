@@ -6,6 +6,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from brute_force import absence_of, read_yaml
+
 from config.paths import load_config, package_dir
 from config.policy_files import load_policy
 from config.rule_files import load_rules
@@ -40,6 +42,20 @@ def whole_book(**limits: Any) -> RuleBook:
     """The rules, stages and policy that are in the package."""
     found = load_config()
     return RuleBook(found.rules, found.stages, found.policy, Limits(**limits))
+
+
+def plain_rules() -> list[dict[str, Any]]:
+    """The shipped absence rules that ask nothing of the member beside: what the oracle knows.
+
+    All of them are live here.
+    """
+    absences = [rule for rule in read_yaml(RULES) if absence_of(rule) and "if" not in rule]
+    return [{name: rule[name] for name in rule if name != "mode"} for rule in absences]
+
+
+def plain_book(directory: Path) -> RuleBook:
+    """A book of the plain rules, written to a directory."""
+    return book_of(write_rules(directory, *plain_rules()), POLICY)
 
 
 def book_of(directory: Path, policy: Path | None = None, **limits: Any) -> RuleBook:
@@ -401,6 +417,8 @@ __all__ = [
     "lines",
     "net",
     "odd",
+    "plain_book",
+    "plain_rules",
     "random_log",
     "received",
     "replayed",
