@@ -236,12 +236,17 @@ def _occurred(candidate: Candidate) -> int:
 
 def _use_up_reentry(member: Member, candidate: Candidate, book: RuleBook) -> None:
     rule, due = candidate.rule, candidate.due
+    # Each takes its place at the end anew: a row that was saved in between has forgotten the old.
     if rule.reentry.mode == "every" and rule.reentry.per != "member":
-        member.raised_keys[reentry_key(candidate, book)] = due
+        key = reentry_key(candidate, book)
+        member.raised_keys.pop(key, None)
+        member.raised_keys[key] = due
         while len(member.raised_keys) > KEPT_RAISED:
             del member.raised_keys[min(member.raised_keys, key=member.raised_keys.__getitem__)]
     elif rule.reentry.mode != "always":
-        member.raised[book.rule_ids[rule.name]] = due
+        rule_id = book.rule_ids[rule.name]
+        member.raised.pop(rule_id, None)
+        member.raised[rule_id] = due
 
 
 def _version_of(candidate: Candidate) -> int:

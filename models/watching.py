@@ -154,6 +154,8 @@ def due_candidates(member: Member, book: RuleBook, instant: int) -> Iterator[Can
         if watch is None or not watch.timed:
             continue
         for key, log in by_key.items():
+            # Whether the row was saved in between must not decide which event is still known.
+            logs.settle(watch.machine, log, instant - book.limits.allowed_lateness)
             for rule in watch.rules:
                 for firing in logs.firings(watch.machine, rule.when, log):
                     if firing.due.at == instant:

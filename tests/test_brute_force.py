@@ -168,7 +168,8 @@ def test_real_logs_say_what_the_oracle_says(plain: Path, name: str, path: str) -
 def test_simulated_members_say_what_the_oracle_says(plain: Path, members: int) -> None:
     want = compare(list(simulate(members, 200, 11, DEFAULT_END_MS)), plain)
     raised = {rule for _, rule, *_ in want.triggers}
-    assert raised == {rule["rule"] for rule in plain_rules()}
+    # Nobody who is simulated goes to an event in a store.
+    assert raised == {rule["rule"] for rule in plain_rules()} - {"event_followup"}
 
 
 # --- the oracle itself, by hand ---------------------------------------------------------------
