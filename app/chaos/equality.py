@@ -7,7 +7,8 @@ broker nor clock. What may be claimed of a rule depends on how promptly the memb
 the member's records                      the triggers that stand after all cancellations
 ========================================= ==================================================
 in order, nothing was decided meanwhile   are the oracle's, and so is everything else said:
-                                          each trigger and cancellation, field by field
+                                          each trigger, cancellation, verdict and transition,
+                                          field by field
 delayed up to the allowed lateness, and   are the oracle's, for ``steady`` rules
 up to the absence's ``within``
 delayed up to the absence's ``within``    are all the oracle's, for ``steady`` absences; some
@@ -36,7 +37,14 @@ from models.outcome import Context, Outcome
 from models.rulebook import RuleBook
 from models.rules import DERIVED_FACTS, Absence, EventHappens, Rule
 from models.times import parse_instant
-from models.triggers import Decision, Transition, Trigger, TriggerCancelled, TriggerMessage
+from models.triggers import (
+    Decision,
+    DecisionMessage,
+    Transition,
+    Trigger,
+    TriggerCancelled,
+    TriggerMessage,
+)
 
 RowKey = bytes
 """The byte ``m`` (member) or ``a`` (anonymous) and the id, as the keys of the engine's rows."""
@@ -139,6 +147,8 @@ class Expected:
     """Records that are no event of their topic, nor a malformed opt-out."""
     letters: set[tuple[str, int, int]]
     """Topic, partition and offset of the records that must be dead letters."""
+    decided: list[DecisionMessage] = field(default_factory=list)
+    """Every verdict and every transition."""
 
 
 def expect(
@@ -217,6 +227,7 @@ def _row_key(received: Received) -> RowKey:
 
 def _keep(found: Expected, outcome: Outcome) -> None:
     found.said += outcome.triggers
+    found.decided += outcome.decisions
 
 
 def _through_row(member: Member, book: RuleBook) -> Member:
@@ -266,7 +277,8 @@ def judge(
     for message in expected.said:
         ours.keep(message)
     result.triggers, result.cancelled = len(live.raised), len(live.cancelled)
-    instants, expired = _decided(decisions)
+    audited = {_decisions.decode(raw) for raw in decisions}
+    instants, expired = _decided(audited)
     claims = _Claims(expected, eras, instants, margin)
     result.orderly = claims.orderly
     for message in repeats:
@@ -287,6 +299,7 @@ def judge(
     for identity, message in live.cancelled.items():
         if identity not in live.raised:
             result.wrong.append(_finding(message, "cancelled, and never raised"))
+    _judge_decisions(result, audited, set(expected.decided))
     return result
 
 
@@ -357,12 +370,25 @@ def _judge_one(
         result.unclaimed += 1
 
 
-def _decided(decisions: Iterable[bytes]) -> tuple[dict[str, set[int]], set[str]]:
+def _judge_decisions(
+    result: Equality, live: set[DecisionMessage], ours: set[DecisionMessage]
+) -> None:
+    """Of members whose records came in order every verdict and transition is the oracle's."""
+    for decision in live ^ ours:
+        member = decision.member_id
+        if member is None or member not in result.orderly or member in result.aged:
+            continue
+        what = decision.rule if isinstance(decision, Decision) else decision.kind
+        note = "decided, and not by the oracle" if decision in live else "not decided"
+        finding = Finding(member, what, "", f"{note}: {decision}")
+        (result.spurious if decision in live else result.missing).append(finding)
+
+
+def _decided(decisions: Iterable[DecisionMessage]) -> tuple[dict[str, set[int]], set[str]]:
     """Return each member's instants at which something was decided, and what had expired."""
     instants: dict[str, set[int]] = {}
     expired: set[str] = set()
-    for raw in decisions:
-        decision = _decisions.decode(raw)
+    for decision in decisions:
         if decision.member_id is None:
             continue
         own = instants.setdefault(decision.member_id, set())
