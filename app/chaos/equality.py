@@ -299,7 +299,7 @@ def judge(
     for identity, message in live.cancelled.items():
         if identity not in live.raised:
             result.wrong.append(_finding(message, "cancelled, and never raised"))
-    _judge_decisions(result, audited, set(expected.decided))
+    _judge_decisions(result, audited, set(expected.decided), eras[-1].until)
     return result
 
 
@@ -371,12 +371,17 @@ def _judge_one(
 
 
 def _judge_decisions(
-    result: Equality, live: set[DecisionMessage], ours: set[DecisionMessage]
+    result: Equality, live: set[DecisionMessage], ours: set[DecisionMessage], until: int
 ) -> None:
-    """Of members whose records came in order every verdict and transition is the oracle's."""
+    """Of members whose records came in order every verdict and transition is the oracle's.
+
+    The oracle's time ends at ``until``, the worker's may go on.
+    """
     for decision in live ^ ours:
         member = decision.member_id
         if member is None or member not in result.orderly or member in result.aged:
+            continue
+        if _instant(decision) > until:
             continue
         what = decision.rule if isinstance(decision, Decision) else decision.kind
         note = "decided, and not by the oracle" if decision in live else "not decided"
@@ -392,10 +397,9 @@ def _decided(decisions: Iterable[DecisionMessage]) -> tuple[dict[str, set[int]],
         if decision.member_id is None:
             continue
         own = instants.setdefault(decision.member_id, set())
+        own.add(_instant(decision))
         if isinstance(decision, Transition):
-            own.add(parse_instant(decision.at))
             continue
-        own.add(parse_instant(decision.due_at))
         if decision.verdict == "expired":
             expired.add(
                 trigger_id(
@@ -403,6 +407,10 @@ def _decided(decisions: Iterable[DecisionMessage]) -> tuple[dict[str, set[int]],
                 )
             )
     return instants, expired
+
+
+def _instant(decision: DecisionMessage) -> int:
+    return parse_instant(decision.at if isinstance(decision, Transition) else decision.due_at)
 
 
 class _Claims:

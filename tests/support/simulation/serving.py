@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 UPDATES = "member-updates"
 PARTITION = TopicPartition(UPDATES, 0)
 POLL_SECONDS = 60.0
+KILLED = 0.02
+"""The share of requests that find it just killed, and started again."""
+UNANSWERED = 0.3
+"""The share of writes of which the answer gets lost."""
 REMEMBERED = 8
 """States of the store, one per write, of which it may come back with an older one."""
 
@@ -28,7 +32,7 @@ class StoreAway(Exception):
 class Serving:
     """A projector that writes into a dictionary, whenever that is not away.
 
-    When it goes away it may lose the last of what it has acknowledged, or all.
+    When it goes away or is killed it may lose the last of what it has acknowledged, or all.
     """
 
     def __init__(self, world: "World") -> None:
@@ -81,6 +85,9 @@ class Serving:
 
     async def places(self) -> Places:
         """Return how far the documents go."""
+        if self._rng.random() < KILLED:
+            self._lose()
+            raise StoreAway
         if self.away:
             raise StoreAway
         return dict(self._reached)
@@ -101,7 +108,7 @@ class Serving:
                 raise StoreAway
         self._reached.update(reached)
         await asyncio.sleep(0.001)
-        if self.away:
+        if self.away or self._rng.random() < UNANSWERED:
             raise StoreAway
         return before
 
