@@ -207,8 +207,8 @@ class _Drill:
                 self._problem(f"worker {number}, asked to stop, ended with {asked}")
         # Nothing may be said on the way out that is wrong either; documents are as they were: who
         # stops leaves its last updates to be written by whoever starts next.
-        last = self._evidence(until)
-        evidence = replace(last, updates=evidence.updates, documents=evidence.documents)
+        whole = self._evidence(until)
+        evidence = replace(whole, updates=evidence.updates, documents=evidence.documents)
         keep(evidence, self._folder)
         result.verdict = judge(evidence, self._book)
 
