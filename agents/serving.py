@@ -19,12 +19,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from agents.serving_ports import Documents, Places, ProjectionStore, UpdatesConsumer
+from agents.serving_ports import Places, ProjectionStore, UpdatesConsumer
 from agents.standing import Standing, by_number, start
+from agents.updates import Batch, batch_of
 
 log = logging.getLogger(__name__)
 
@@ -89,16 +89,6 @@ class ProjectionStats:
     """Whether the last attempt to write or ask succeeded."""
     last_error: str | None = None
     """What the last failed attempt said; None when none has failed since the last success."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    documents: Documents
-    next: Mapping[TopicPartition, int]
-    oldest: int
-    records: int
-    refused: int
-    deal: int
 
 
 class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -166,7 +156,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
                 # What was dealt to us during the poll came from where the group had committed.
                 known = {tp: polled[tp] for tp in polled.keys() & self._standing.reached.keys()}
                 if known:
-                    await self._finish(consumer, self._batch(known))
+                    await self._finish(consumer, batch_of(known, self._standing.deal))
                 else:
                     await self._look()
         finally:
@@ -258,29 +248,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
 
     # --- writing ---
 
-    def _batch(self, polled: Mapping[TopicPartition, list[ConsumerRecord]]) -> _Batch:
-        documents: dict[bytes, bytes | None] = {}
-        refused = 0
-        for records in polled.values():
-            for record in records:
-                try:
-                    documents[_key(record)] = document_to_keep(record.value)
-                except ValueError as error:
-                    refused += 1
-                    log.warning(
-                        "%s-%d@%d is no member update, skipped: %s",
-                        record.topic, record.partition, record.offset, error,
-                    )  # fmt: skip
-        return _Batch(
-            documents,
-            next={tp: records[-1].offset + 1 for tp, records in polled.items()},
-            oldest=min(records[0].timestamp for records in polled.values()),
-            records=sum(map(len, polled.values())),
-            refused=refused,
-            deal=self._standing.deal,
-        )
-
-    async def _finish(self, consumer: UpdatesConsumer, batch: _Batch) -> None:
+    async def _finish(self, consumer: UpdatesConsumer, batch: Batch) -> None:
         stats, pause = self.stats, FIRST_RETRY_SECONDS
         stats.waiting_since = batch.oldest
         while not await self._attempt(consumer, batch):
@@ -288,7 +256,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
             pause = _longer(pause)
         stats.waiting_since = None
 
-    async def _attempt(self, consumer: UpdatesConsumer, batch: _Batch) -> bool:
+    async def _attempt(self, consumer: UpdatesConsumer, batch: Batch) -> bool:
         """Return whether the batch is dealt with."""
         async with self._writing:
             if batch.deal != self._standing.deal:
@@ -313,7 +281,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
                 await consumer.commit(dict(batch.next))
             return True
 
-    def _count(self, batch: _Batch) -> None:
+    def _count(self, batch: Batch) -> None:
         stats = self.stats
         stats.read += batch.records
         stats.written += len(batch.documents)
@@ -357,30 +325,6 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
             at = self._standing.reached.get(tp)
             behind += end - (await consumer.position(tp) if at is None else at)
         return behind
-
-
-class _Mark(msgspec.Struct):
-    """The one field of a member update that decides what becomes of the document."""
-
-    erased: bool = False
-
-
-_mark = msgspec.json.Decoder(_Mark)
-
-
-def _key(record: ConsumerRecord) -> bytes:
-    key: bytes | None = record.key
-    if key is None:
-        raise ValueError("it has no key")
-    return key
-
-
-def document_to_keep(value: bytes | None) -> bytes | None:
-    """Return what is kept of a member update: itself, or None when the member is gone or erased.
-
-    Raises ``ValueError`` when it is no member update.
-    """
-    return None if value is None or _mark.decode(value).erased else value
 
 
 def _longer(pause: float) -> float:

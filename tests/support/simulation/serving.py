@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
 
-from agents.serving import Projector, ProjectorConfig, document_to_keep
+from agents.serving import Projector, ProjectorConfig
 from agents.serving_ports import Documents, Places
+from agents.updates import document_to_keep
 
 if TYPE_CHECKING:
     from simulation.world import World
