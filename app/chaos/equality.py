@@ -289,7 +289,8 @@ def judge(
             result.unclaimed += 1
     for identity in dict.fromkeys((*live.raised, *ours.raised)):
         mine, right = live.raised.get(identity), ours.raised.get(identity)
-        if mine is None and identity in expired:
+        too_late = right is not None and parse_instant(right.expires_at) <= eras[-1].until
+        if mine is None and identity in expired and too_late:
             result.expired += 1
             result.aged |= {ours.raised[identity].member_id}
             continue
