@@ -205,11 +205,15 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
         async with self._writing:
             if deal != standing.deal:
                 return True
+            told = {n: places[n] for tp in partitions if (n := tp.partition) in places}
             try:
-                # From now on a place that is missing or lower is a loss.
-                await self._store.write({}, {}, by_number(starts))
+                # From now on a place that is missing or lower is a loss. So it is already since
+                # the store was asked: that nothing is there must not be written over.
+                before = await self._store.write({}, told, by_number(starts))
             except Exception as error:
                 self._failed(error)
+                return False
+            if any(before.get(number, -1) < place for number, place in told.items()):
                 return False
             for tp, offset in starts.items():
                 consumer.seek(tp, offset)

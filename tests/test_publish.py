@@ -84,6 +84,54 @@ async def publishes(stands: int, taken_over: bool) -> list[Output]:
     return sent.outputs
 
 
+class Noted(Wal):
+    """A log that notes which keys it was told to leave alone."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.left_alone: list[frozenset[bytes]] = []
+
+    async def write(self, group: Group, unwritten: Any = frozenset()) -> None:
+        self.left_alone.append(frozenset(unwritten))
+        await super().write(group, unwritten)
+
+    async def check(self, unwritten: Any = frozenset()) -> None:
+        self.left_alone.append(frozenset(unwritten))
+        await super().check(unwritten)
+
+
+class ThreeGroups(OneGroup):
+    def close(self, _limit: int) -> list[Group]:
+        return [Group({key: b"row"}, [SAID], [], {}) for key in (b"a", b"b", b"c")]
+
+
+def test_rows_of_groups_to_come_are_left_alone_by_every_write_and_look() -> None:
+    async def main() -> None:
+        process = Process(World(("browse", "purchase")), "first")
+        epoch = await fence(process, 0, "first")
+        wal = Noted(process, 0, epoch, await recover(process, 0, epoch, {}), {}, 100_000)
+        await wal.reopen({"browse": "id-1", "purchase": "id-2"})
+        three = ThreeGroups()
+        publisher: Publisher[Any, Any] = Publisher(
+            0,
+            three,
+            wal,
+            Sent(),
+            None,
+            StoppedClock(0),
+            LaneStats(),  # type: ignore[arg-type]
+        )
+        publisher.close(three, (), 100_000)  # type: ignore[arg-type]
+        await publisher.publish()
+        await publisher.check()
+        await publisher.publish()
+        await publisher.publish()
+        bc, c = frozenset({b"b", b"c"}), frozenset({b"c"})
+        assert wal.left_alone == [bc, bc, c, frozenset()]
+
+    run(main())
+
+
 def test_who_stood_still_after_writing_and_was_succeeded_meanwhile_says_nothing() -> None:
     with pytest.raises(Fenced):
         run(publishes(FROZEN_MS + 1, taken_over=True))

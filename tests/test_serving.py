@@ -214,6 +214,20 @@ class Memory:
         return before
 
 
+class Forgetful(Memory):
+    """A store that loses everything just after it has said for the first time how far it goes."""
+
+    forgets = False
+
+    async def places(self) -> Places:
+        found = await super().places()
+        if self.forgets:
+            self.forgets = False
+            self.documents.clear()
+            self.reached.clear()
+        return found
+
+
 # --- into Redis ---
 
 
@@ -425,6 +439,19 @@ async def test_a_worker_begins_at_what_redis_has_and_not_at_what_was_committed(
         async with running(feed, store) as second:
             await until(lambda: second.stats.read == 150)
             await until_right(url, feed)
+
+
+async def test_a_loss_between_asking_where_to_begin_and_beginning_is_not_written_over(
+    feed: Feed,
+) -> None:
+    store = Forgetful()
+    async with running(feed, store) as first:
+        await feed.send_round(members=50, orders=1)
+        await until(lambda: first.stats.read == 150)
+    store.forgets = True
+    async with running(feed, store):
+        await until(lambda: not store.forgets)
+        await until(lambda: store.named(feed) == feed.expected)
 
 
 async def test_a_worker_that_begins_without_redis_waits_for_it_to_say_where(feed: Feed) -> None:

@@ -255,6 +255,8 @@ def compare(
 ) -> Equality:
     """Compare what was said (values of ``triggers`` and ``decisions``) with the oracle's word.
 
+    ``said`` is in the order of each partition's offsets.
+
     ``margin`` is how far, in milliseconds, the workers' idea of time and that of ``arrived`` may
     lie apart. Raises ``msgspec.DecodeError`` for bytes that are none of our messages.
     """
@@ -297,9 +299,6 @@ def judge(
         if right is None and identity in live.cancelled:
             result.late_pairs += 1
         _judge_one(result, claims, identity, live, ours, mine or right)  # type: ignore[arg-type]
-    for identity, message in live.cancelled.items():
-        if identity not in live.raised:
-            result.wrong.append(_finding(message, "cancelled, and never raised"))
     _judge_decisions(result, audited, set(expected.decided), eras[-1].until)
     return result
 
@@ -318,6 +317,8 @@ class _Said:
         key = message.trigger_id, isinstance(message, Trigger)
         first = self._bytes.get(key)
         if first is None:
+            if not key[1] and message.trigger_id not in self.raised:
+                result.wrong.append(_finding(message, "cancelled before it was raised"))
             self._bytes[key] = raw
             self.keep(message)
             return None

@@ -32,6 +32,8 @@ QUIET_MS = 2_000
 SAFE_EXIT = 70
 BYSTANDERS = ("redis", "feed", "clock")
 """Parts whose faults give no worker a reason to stop itself."""
+LEAST_ORDERLY = 0.1
+"""Of all members, the share whose records must have come in order, or a verdict says little."""
 # A canary sent at the moment of healing may still go the old way.
 AFTERMATH_MS = 500
 
@@ -211,6 +213,9 @@ class _Drill:
         evidence = replace(whole, updates=evidence.updates, documents=evidence.documents)
         keep(evidence, self._folder)
         result.verdict = judge(evidence, self._book)
+        orderly, members = len(result.verdict.equality.orderly), result.verdict.members
+        if orderly < LEAST_ORDERLY * members:
+            self._problem(f"of {members} members only {orderly} could be judged to the last field")
 
     def close(self) -> None:
         """Stop the threads."""

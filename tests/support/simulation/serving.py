@@ -88,7 +88,9 @@ class Serving:
         """Return how far the documents go."""
         if self._rng.random() < KILLED:
             self._lose()
-            raise StoreAway
+            # Who connects anew may never notice that it was gone.
+            if self._rng.random() < 0.5:
+                raise StoreAway
         if self.away:
             raise StoreAway
         return dict(self._reached)
