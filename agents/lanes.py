@@ -118,13 +118,19 @@ class Lanes:
         loop = asyncio.get_running_loop()
         began = loop.time()
         numbers = sorted(numbers)
-        topics = await self._source_topics(numbers)
         for number in self._recovered.keys() - numbers:
             self._forget(number)
         lanes = {number: self._open(number) for number in numbers}
         try:
+            fences = await asyncio.gather(*map(self._fence, numbers))
+            # Asked for behind the fences: an owner who was still at work may have folded records
+            # that an older answer does not know.
+            topics = await self._source_topics(numbers)
             rows = await asyncio.gather(
-                *(self._recover(number, lane, topics[number]) for number, lane in lanes.items())
+                *(
+                    self._recover(number, lanes[number], *fenced, topics[number])
+                    for number, fenced in zip(numbers, fences, strict=True)
+                )
             )
         except BaseException:
             await _stop(lanes.values())
@@ -136,19 +142,24 @@ class Lanes:
             "took over %d lanes: %d changelog records in %.1f s", len(lanes), sum(rows), seconds
         )
 
-    async def _recover(self, number: int, lane: Lane, topics: Mapping[str, SourceTopic]) -> int:
-        changelog = self._changelog
-        written_to = changelog.written_to(number)
+    async def _fence(self, number: int) -> tuple[int, bool]:
+        """Return the epoch, and whether the rows are still as the lane has left them."""
+        written_to = self._changelog.written_to(number)
         # Taken out before anything can be cancelled: half-read rows are not to be trusted.
         finished = number in self._finished
         self._finished.discard(number)
-        epoch = await fence(changelog, number, self._instance)
-        if finished and epoch == written_to:
+        epoch = await fence(self._changelog, number, self._instance)
+        return epoch, finished and epoch == written_to
+
+    async def _recover(
+        self, number: int, lane: Lane, epoch: int, kept: bool, topics: Mapping[str, SourceTopic]
+    ) -> int:
+        if kept:
             recovered = self._resumed(number)
         else:
             rows = self._table.rows(number)
             rows.clear()
-            recovered = await recover(changelog, number, epoch, rows)
+            recovered = await recover(self._changelog, number, epoch, rows)
         await lane.start(epoch, recovered, topics)
         # By now the lane has written the ids of its topics, whatever they were before.
         ids = {name: topic.id for name, topic in topics.items()}

@@ -3,6 +3,13 @@
 It has a consumer and a group of its own: whatever happens to the store, the members' lanes never
 notice. A batch that the store does not take is held until it does; what comes meanwhile waits in
 the topic.
+
+A store may lose what it has acknowledged: Redis is killed with the last second of its log not on
+disk, is flushed, restored from an old dump, or replaced by a replica that lags. Therefore the store
+itself keeps how far its documents go, and that, not what the group committed, is where a projector
+goes on. Each write, and a question now and then when there is nothing to write, compares it with
+what was known; where it is less, the projector goes back there. Documents that were not lost are
+then older for a moment, and right again when the topic has been read to its end.
 """
 
 import asyncio
@@ -10,11 +17,14 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
-import msgspec
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
+
+from agents.serving_ports import Places, ProjectionStore, UpdatesConsumer
+from agents.standing import Standing, by_number, start
+from agents.updates import Batch, batch_of
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +36,8 @@ LOOK_SECONDS = 2.0
 """How often the ends of the topic are asked for, to tell how far behind the documents are."""
 
 POLL_MS = 1000
-"""How long a poll waits for records; it returns as soon as there are some."""
+"""How long a poll waits for records; it returns as soon as there are some. After one without any,
+the store is asked whether it still has everything."""
 
 STOP_SECONDS = 2.0
 """What each step of stopping may take: a write under way, and leaving the group. Together below
@@ -35,49 +46,6 @@ the 5 seconds of a worker's graceful stop."""
 HELD_FOR_EVER_MS = 2**31 - 1
 """A consumer that does not poll for ``max_poll_interval_ms`` leaves its group, but a batch is held
 for as long as the store is away: that is no reason to deal the partitions out anew."""
-
-Documents: TypeAlias = Mapping[bytes, bytes | None]
-"""Documents by the keys of ``member-updates``; None: there is to be none."""
-
-
-class ProjectionStore(Protocol):
-    """Where documents are kept."""
-
-    async def write(self, documents: Documents) -> None:
-        """Put and delete all; return when the store has acknowledged it.
-
-        Writing again what was written changes nothing. Raises, within a bounded time, when the
-        store is away, slow or full: some may have been written then.
-        """
-
-
-class UpdatesConsumer(Protocol):
-    """What a projector asks of its membership of a group; ``AIOKafkaConsumer`` is one."""
-
-    async def start(self) -> None:
-        """Join the group, waiting for a broker."""
-
-    async def stop(self) -> None:
-        """Leave it."""
-
-    async def getmany(
-        self, *, timeout_ms: int, max_records: int
-    ) -> Mapping[TopicPartition, list[ConsumerRecord]]:
-        """Return what there is, waiting so long for the first record."""
-
-    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
-        """Commit, or raise ``KafkaError``."""
-
-    def assignment(self) -> Collection[TopicPartition]:
-        """Return the partitions that are ours."""
-
-    async def end_offsets(
-        self, partitions: Collection[TopicPartition]
-    ) -> Mapping[TopicPartition, int]:
-        """Return where they end."""
-
-    async def position(self, partition: TopicPartition) -> int:
-        """Return the offset that is fetched next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +78,17 @@ class ProjectionStats:
     refused: int = 0
     """Records that are no member update: skipped."""
     failures: int = 0
-    """Attempts to write that failed; each is made again."""
+    """Attempts to write, or to ask how far the store goes, that failed; each is made again."""
+    losses: int = 0
+    """Times that the store was found to have less than it had acknowledged."""
     behind: int = 0
     """Records in our partitions that are not in the store yet, a few seconds ago."""
     waiting_since: int | None = None
     """Timestamp (epoch ms) of the oldest record being held; None when all that came is written."""
     connected: bool = False
-    """Whether the last attempt to write succeeded."""
+    """Whether the last attempt to write or ask succeeded."""
     last_error: str | None = None
     """What the last failed attempt said; None when none has failed since the last success."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    documents: Documents
-    first: Mapping[TopicPartition, int]
-    next: Mapping[TopicPartition, int]
-    oldest: int
-    records: int
-    refused: int
-    assignment: int
 
 
 class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -150,8 +109,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
         self._store = store
         self._task: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
-        self._assignment = 0
-        self._written: dict[TopicPartition, int] = {}
+        self._standing = Standing()
 
     # --- the service ---
 
@@ -184,17 +142,23 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.sleep(pause)
 
     async def _follow(self) -> None:
+        self._standing.dealt(())
         consumer = self._connect(self)
         watching = None
         try:
             await consumer.start()
             watching = asyncio.create_task(self._watch(consumer), name="projector-lag")
             while True:
+                await self._begin(consumer)
                 polled = await consumer.getmany(
                     timeout_ms=POLL_MS, max_records=self._config.batch_size
                 )
-                if polled:
-                    await self._finish(consumer, self._batch(polled))
+                # What was dealt to us during the poll came from where the group had committed.
+                known = {tp: polled[tp] for tp in polled.keys() & self._standing.reached.keys()}
+                if known:
+                    await self._finish(consumer, batch_of(known, self._standing.deal))
+                else:
+                    await self._look()
         finally:
             if watching is not None:
                 watching.cancel()
@@ -216,73 +180,127 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
         consumer.subscribe([config.topic], listener=self)  # type: ignore[attr-defined]
         return consumer
 
+    # --- where to go on ---
+
+    async def _begin(self, consumer: UpdatesConsumer) -> None:
+        """Have the partitions that are new to us read from where the store stands."""
+        pause = FIRST_RETRY_SECONDS
+        while not await self._seek(consumer):
+            await asyncio.sleep(pause)
+            pause = _longer(pause)
+
+    async def _seek(self, consumer: UpdatesConsumer) -> bool:
+        """Return whether the store could be asked; raises ``KafkaError``."""
+        standing = self._standing
+        partitions, deal = standing.unknown(), standing.deal
+        if not partitions:
+            return True
+        places = await self._ask()
+        if places is None:
+            return False
+        # Asked for after the store: it may have more than an older end.
+        ends = await consumer.end_offsets(partitions)
+        firsts = await consumer.beginning_offsets(partitions)
+        starts = {tp: start(places.get(tp.partition), firsts[tp], ends[tp]) for tp in partitions}
+        async with self._writing:
+            if deal != standing.deal:
+                return True
+            told = {n: places[n] for tp in partitions if (n := tp.partition) in places}
+            try:
+                # From now on a place that is missing or lower is a loss. So it is already since
+                # the store was asked: that nothing is there must not be written over.
+                before = await self._store.write({}, told, by_number(starts))
+            except Exception as error:
+                self._failed(error)
+                return False
+            if any(before.get(number, -1) < place for number, place in told.items()):
+                return False
+            for tp, offset in starts.items():
+                consumer.seek(tp, offset)
+            standing.reached.update(starts)
+        return True
+
+    async def _look(self) -> None:
+        """Notice, though there is nothing to write, that the store has lost something."""
+        if self._standing.reached:
+            places = await self._ask()
+            if places is not None:
+                self._go_back(places)
+
+    async def _ask(self) -> Places | None:
+        try:
+            places = await self._store.places()
+        except Exception as error:
+            self._failed(error)
+            return None
+        self._answered()
+        return places
+
+    def _go_back(self, places: Places) -> bool:
+        """Return whether the store has lost something: it is then read again."""
+        lost = self._standing.lost(places)
+        if lost:
+            self.stats.losses += 1
+            said = "; ".join(
+                f"partition {tp.partition}: it has {places.get(tp.partition, 'nothing')}"
+                f" of {self._standing.reached[tp]}"
+                for tp in lost
+            )
+            log.warning("the serving store has lost updates, they are written again: %s", said)
+            self._standing.forget(lost)
+        return bool(lost)
+
     # --- writing ---
 
-    def _batch(self, polled: Mapping[TopicPartition, list[ConsumerRecord]]) -> _Batch:
-        documents: dict[bytes, bytes | None] = {}
-        refused = 0
-        for records in polled.values():
-            for record in records:
-                try:
-                    documents[_key(record)] = document_to_keep(record.value)
-                except ValueError as error:
-                    refused += 1
-                    log.warning(
-                        "%s-%d@%d is no member update, skipped: %s",
-                        record.topic, record.partition, record.offset, error,
-                    )  # fmt: skip
-        return _Batch(
-            documents,
-            first={tp: records[0].offset for tp, records in polled.items()},
-            next={tp: records[-1].offset + 1 for tp, records in polled.items()},
-            oldest=min(records[0].timestamp for records in polled.values()),
-            records=sum(map(len, polled.values())),
-            refused=refused,
-            assignment=self._assignment,
-        )
-
-    async def _finish(self, consumer: UpdatesConsumer, batch: _Batch) -> None:
+    async def _finish(self, consumer: UpdatesConsumer, batch: Batch) -> None:
         stats, pause = self.stats, FIRST_RETRY_SECONDS
         stats.waiting_since = batch.oldest
-        for tp, offset in batch.first.items():
-            self._written.setdefault(tp, offset)
         while not await self._attempt(consumer, batch):
             await asyncio.sleep(pause)
             pause = _longer(pause)
         stats.waiting_since = None
 
-    async def _attempt(self, consumer: UpdatesConsumer, batch: _Batch) -> bool:
+    async def _attempt(self, consumer: UpdatesConsumer, batch: Batch) -> bool:
         """Return whether the batch is dealt with."""
         async with self._writing:
-            if batch.assignment != self._assignment:
+            if batch.deal != self._standing.deal:
                 # The partitions were dealt out anew: their owner, perhaps we, reads it again.
                 return True
             try:
-                if batch.documents:
-                    await self._store.write(batch.documents)
+                places = await self._store.write(
+                    batch.documents, self._standing.expected(), by_number(batch.next)
+                )
             except Exception as error:
-                if self.stats.last_error is None:
-                    log.warning("the serving store takes nothing, holding on: %s", error)
                 self._failed(error)
                 return False
-            self._succeeded(batch)
-            # Offsets only say where to go on: if it fails, the next commit covers this one.
+            self._answered()
+            if self._go_back(places):
+                # Nothing of the batch was written: all of its partitions are read again.
+                self._standing.forget(batch.next)
+                return True
+            self._count(batch)
+            self._standing.reached.update(batch.next)
+            # Where to go on is in the store; these offsets are for those who watch the group's lag.
             with suppress(KafkaError):
                 await consumer.commit(dict(batch.next))
             return True
 
-    def _succeeded(self, batch: _Batch) -> None:
+    def _count(self, batch: Batch) -> None:
         stats = self.stats
-        if stats.last_error is not None:
-            log.info("the serving store takes updates again, %d behind", stats.behind)
-        stats.connected, stats.last_error = True, None
         stats.read += batch.records
         stats.written += len(batch.documents)
         stats.refused += batch.refused
-        self._written.update(batch.next)
+
+    def _answered(self) -> None:
+        stats = self.stats
+        if stats.last_error is not None:
+            log.info("the serving store answers again, %d behind", stats.behind)
+        stats.connected, stats.last_error = True, None
 
     def _failed(self, error: Exception) -> None:
         stats = self.stats
+        if stats.last_error is None:
+            log.warning("the serving store cannot be used, holding on: %s", error)
         stats.failures += 1
         stats.connected = False
         stats.last_error = " ".join(f"{type(error).__name__}: {error}".split())
@@ -292,11 +310,11 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002
         """Give up the batch being held, after a write under way: the next owner reads it again."""
         async with self._writing:
-            self._assignment += 1
-            self._written.clear()
+            self._standing.dealt(())
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Do nothing: reading goes on at the committed offsets."""
+        """Have these, and ask the store before anything that is read of them is written."""
+        self._standing.dealt(assigned)
 
     async def _watch(self, consumer: UpdatesConsumer) -> None:
         while True:
@@ -308,33 +326,9 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
         behind = 0
         ends = await consumer.end_offsets(consumer.assignment())
         for tp, end in ends.items():
-            at = self._written.get(tp)
+            at = self._standing.reached.get(tp)
             behind += end - (await consumer.position(tp) if at is None else at)
         return behind
-
-
-class _Mark(msgspec.Struct):
-    """The one field of a member update that decides what becomes of the document."""
-
-    erased: bool = False
-
-
-_mark = msgspec.json.Decoder(_Mark)
-
-
-def _key(record: ConsumerRecord) -> bytes:
-    key: bytes | None = record.key
-    if key is None:
-        raise ValueError("it has no key")
-    return key
-
-
-def document_to_keep(value: bytes | None) -> bytes | None:
-    """Return what is kept of a member update: itself, or None when the member is gone or erased.
-
-    Raises ``ValueError`` when it is no member update.
-    """
-    return None if value is None or _mark.decode(value).erased else value
 
 
 def _longer(pause: float) -> float:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from agents.members import ANONYMOUS, MEMBER
 from agents.ports import Output
-from agents.serving import document_to_keep
+from agents.updates import document_to_keep
 from app.http import LookupUnavailable
 from app.redis_store import StoreUnavailable
 

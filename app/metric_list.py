@@ -291,7 +291,7 @@ RECOVERY = Declared(
 PROJECTION_UP = Declared(
     "lifecycle_redis_up",
     Kind.GAUGE,
-    "1 when the last write to Redis succeeded, else 0.",
+    "1 when the last write to Redis, or question to it, succeeded, else 0.",
     "When 0: `lifecycle_redis_failures_total` and the log say why. Processing goes on; lookups "
     "are stale until it is back.",
 )
@@ -316,7 +316,7 @@ PROJECTION_WRITTEN = Declared(
 PROJECTION_FAILURES = Declared(
     "lifecycle_redis_failures_total",
     Kind.COUNTER,
-    "Writes to Redis that failed; each is made again until it succeeds.",
+    "Writes and questions to Redis that failed; each is made again until it succeeds.",
     "Redis is away, slow, full (`maxmemory`) or refuses us: the log has its words.",
 )
 PROJECTION_REFUSED = Declared(
@@ -324,6 +324,14 @@ PROJECTION_REFUSED = Declared(
     Kind.COUNTER,
     "Records of `member-updates` that are no member update; skipped.",
     "Somebody else writes to that topic.",
+)
+PROJECTION_LOSSES = Declared(
+    "lifecycle_redis_losses_total",
+    Kind.COUNTER,
+    "Times that Redis was found to have lost writes that it had acknowledged.",
+    "Redis was killed, flushed, restored from an old dump, or replaced by a replica that lagged. "
+    "What was lost is written again: lookups are right when `lifecycle_redis_behind_records` "
+    "is 0.",
 )
 
 METRICS: tuple[Declared, ...] = tuple(

@@ -233,6 +233,7 @@ class Metrics(Collector):
             declared.PROJECTION_WRITTEN.name: _one(stats.written),
             declared.PROJECTION_FAILURES.name: _one(stats.failures),
             declared.PROJECTION_REFUSED.name: _one(stats.refused),
+            declared.PROJECTION_LOSSES.name: _one(stats.losses),
         }
 
 

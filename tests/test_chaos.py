@@ -185,7 +185,7 @@ def perfect() -> Evidence:
         source=source,
         arrived={record.number: record.timestamp + 5 for record in source},
         triggers=_out("triggers", map(encode, expected.said)),
-        decisions=(),
+        decisions=_out("decisions", map(encode, expected.decided)),
         letters=_out("dead-letters", letters),
         updates=updates,
         documents=updates,

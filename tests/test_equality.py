@@ -96,6 +96,26 @@ def test_what_a_worker_says_of_records_delayed_by_as_much_is_accepted(delay: int
     assert not pairs or delay
 
 
+def test_a_verdict_or_transition_that_is_left_out_or_changed_is_found() -> None:
+    judged = 0
+    for seed in range(20):
+        for kind in (b'"type":"decision"', b'"type":"transition"'):
+            lived = Lived(seed, 0, first_book())
+            place = next((n for n, raw in enumerate(lived.decisions) if kind in raw), None)
+            if place is None or lived.compared().aged:
+                continue
+            judged += 1
+            kept, rest = lived.decisions[place], lived.decisions[:place]
+            rest += [other for other in lived.decisions[place + 1 :] if other != kept]
+            lived.decisions = rest
+            found = lived.compared()
+            assert (len(found.missing), len(found.spurious)) == (1, 0), seed
+            lived.decisions = [*rest, kept.replace(b'"why":"', b'"why":"not ')]
+            found = lived.compared()
+            assert (len(found.missing), len(found.spurious)) == (1, 1), seed
+    assert judged > 20
+
+
 def test_a_trigger_that_is_left_out_made_up_or_changed_is_found() -> None:
     for seed in range(20):
         lived = Lived(seed, 0, first_book())

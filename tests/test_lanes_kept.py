@@ -93,6 +93,8 @@ class Worker:
         self.idle = False
         self.log, self.table = Log(), Table()
         self.opened: list[WritingLane] = []
+        self.asked_behind: list[int] = []
+        """How many records the changelog had when it was asked what the member topics are."""
 
         log: Any = self.log
 
@@ -103,6 +105,7 @@ class Worker:
         self.lanes = Lanes(self.table, log, self.source_topics, open_lane, "test")
 
     async def source_topics(self, numbers: Iterable[int]) -> dict[int, dict[str, SourceTopic]]:
+        self.asked_behind.append(len(self.log.rows))
         return dict.fromkeys(numbers, TOPICS)
 
     async def recovered(self) -> Recovered:
@@ -120,6 +123,14 @@ async def test_a_lane_that_finished_and_that_nobody_fenced_since_is_not_read_aga
     assert worker.log.reads == 1
     assert again == Recovered(0, Outbox(1, {"browse": 5}, []), (), frozenset(), {"browse": "id-1"})
     assert worker.table.rows(0) == {b"m0": b"state", b"m3": b"state"}
+
+
+async def test_where_topics_end_is_asked_for_behind_the_own_fence() -> None:
+    # Before it, another owner may still fold, and leave in its outbox, what came after the answer.
+    worker = Worker(finishes=True)
+    worker.idle = True
+    await worker.recovered()
+    assert worker.asked_behind == [1]
 
 
 @pytest.mark.parametrize("others_wrote_a_group", [False, True])

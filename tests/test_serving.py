@@ -13,12 +13,15 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import ConsumerGroupTopicPartitions
+from confluent_kafka import TopicPartition as ConfluentPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from agents.members import ANONYMOUS_UPDATE
-from agents.serving import Documents, Projector, ProjectorConfig
+from agents.serving import Projector, ProjectorConfig
+from agents.serving_ports import Documents, Places
+from agents.standing import start
 from app.member_command import add_parsers
 from app.redis_store import RedisStore, StoreUnavailable, key_prefix
 from app.stack import StackInfo, processes
@@ -60,8 +63,23 @@ class Feed:
         self.expected: dict[str, bytes] = {}
         self._producer = producer
         self._admin = AdminClient({"bootstrap.servers": stack.broker})
-        new = NewTopic(self.topic, PARTITIONS, 1, config={"cleanup.policy": "compact"})
+        self._create()
+
+    def _create(self) -> None:
+        new = NewTopic(self.topic, PARTITIONS, 1, config={"cleanup.policy": "compact,delete"})
         self._admin.create_topics([new])[self.topic].result()
+
+    async def make_anew(self) -> None:
+        """Delete the topic with all it holds, and create it again."""
+        self._admin.delete_topics([self.topic])[self.topic].result()
+        await until(lambda: self.topic not in self._admin.list_topics().topics)
+        self._create()
+
+    def delete_first(self, records: int) -> None:
+        """Delete so many records at the beginning of each partition."""
+        asked = [ConfluentPartition(self.topic, at, records) for at in range(PARTITIONS)]
+        for future in self._admin.delete_records(asked).values():
+            future.result()
 
     async def send(self, key: str | bytes, value: bytes | None) -> None:
         raw = key.encode() if isinstance(key, str) else key
@@ -121,9 +139,9 @@ async def until(what: Callable[[], bool]) -> None:
 
 
 async def held(url: str, feed: Feed) -> dict[str, bytes]:
-    """Return what Redis holds for the feed."""
+    """Return the documents that Redis holds for the feed."""
     async with Redis.from_url(url) as client:
-        keys = [key async for key in client.scan_iter(match=f"{feed.prefix}*", count=1000)]
+        keys = [key async for key in client.scan_iter(match=f"{feed.prefix}*:*", count=1000)]
         values = await client.mget(keys) if keys else []
     return {str(key, "utf-8"): value for key, value in zip(keys, values, strict=True)}
 
@@ -164,24 +182,50 @@ def own_redis(folder: Path) -> Iterator[OwnRedis]:
 
 
 class Memory:
-    """A store that keeps documents here, and takes nothing while it is ``away``."""
+    """A store that keeps documents here, and answers nothing while it is ``away``.
 
-    def __init__(self, documents: dict[bytes, bytes] | None = None) -> None:
-        self.documents = {} if documents is None else documents
+    Of two, one may be another way to the same documents.
+    """
+
+    def __init__(self, same: "Memory | None" = None) -> None:
+        self.documents: dict[bytes, bytes] = {} if same is None else same.documents
+        self.reached: dict[int, int] = {} if same is None else same.reached
         self.away = False
 
     def named(self, feed: Feed) -> dict[str, bytes]:
         """Return the documents as Redis would name them."""
         return {f"{feed.prefix}member:{key.decode()}": doc for key, doc in self.documents.items()}
 
-    async def write(self, documents: Documents) -> None:
+    async def places(self) -> Places:
         if self.away:
             raise StoreUnavailable("away")
+        return dict(self.reached)
+
+    async def write(self, documents: Documents, expected: Places, reached: Places) -> Places:
+        before = await self.places()
+        if any(before.get(partition, -1) < at for partition, at in expected.items()):
+            return before
+        self.reached.update(reached)
         for key, value in documents.items():
             if value is None:
                 self.documents.pop(key, None)
             else:
                 self.documents[key] = value
+        return before
+
+
+class Forgetful(Memory):
+    """A store that loses everything just after it has said for the first time how far it goes."""
+
+    forgets = False
+
+    async def places(self) -> Places:
+        found = await super().places()
+        if self.forgets:
+            self.forgets = False
+            self.documents.clear()
+            self.reached.clear()
+        return found
 
 
 # --- into Redis ---
@@ -292,6 +336,197 @@ async def test_a_projector_stops_though_redis_hangs(feed: Feed, tmp_path: Path) 
     assert feed.committed() == 9
 
 
+# --- a store that loses what it had taken ---
+
+
+async def saved(url: str, feed: Feed) -> dict[bytes, bytes]:
+    """Return a dump of what Redis holds for the feed, the places not above the documents."""
+    async with Redis.from_url(url) as client:
+        places = f"{feed.prefix}projected".encode()
+        dump = {places: await client.dump(places)}
+        async for key in client.scan_iter(match=f"{feed.prefix}*:*", count=1000):
+            dump[key] = await client.dump(key)
+        return {key: value for key, value in dump.items() if value is not None}
+
+
+async def lose(url: str, feed: Feed, dump: dict[bytes, bytes] | None = None) -> None:
+    """Set Redis back to a dump, or to nothing, at one instant: nobody else sees half of it."""
+    async with Redis.from_url(url) as client:
+        keys = [key async for key in client.scan_iter(match=f"{feed.prefix}*", count=1000)]
+        async with client.pipeline(transaction=True) as pipeline:
+            if keys:
+                pipeline.delete(*keys)
+            for key, value in (dump or {}).items():
+                pipeline.restore(key, 0, value)
+            await pipeline.execute()
+
+
+async def until_right(url: str, feed: Feed) -> None:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while await held(url, feed) != feed.expected:  # noqa: ASYNC110 - Redis tells nobody
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("emptied", [True, False], ids=["emptied", "its last writes lost"])
+async def test_what_redis_lost_while_nothing_happens_is_written_again(
+    kafka_stack: StackInfo, feed: Feed, emptied: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = kafka_stack.redis
+    async with connected(url, feed) as store, running(feed, store) as projector:
+        await feed.send_round(members=50, orders=1)
+        await until_right(url, feed)
+        old = None if emptied else await saved(url, feed)
+        await feed.send_round(members=50, orders=2)
+        await until_right(url, feed)
+        assert projector.stats.losses == 0
+        await lose(url, feed, old)
+        # Not more than was lost is read again.
+        await until(lambda: projector.stats.read == (600 if emptied else 450))
+        assert await held(url, feed) == feed.expected
+        assert projector.stats.losses == 1
+    assert caplog.text.count("has lost updates") == 1
+
+
+async def test_what_redis_loses_while_updates_flow_is_written_again(
+    kafka_stack: StackInfo, feed: Feed
+) -> None:
+    url = kafka_stack.redis
+    async with connected(url, feed) as store, running(feed, store) as projector:
+        old = None
+        for orders in range(6):
+            await feed.send_round(members=100, orders=orders)
+            await until(lambda: projector.stats.read > 0)
+            await lose(url, feed, old)
+            old = await saved(url, feed)
+        await until(lambda: projector.stats.losses > 0)
+        await until_right(url, feed)
+        await until(lambda: feed.committed() == 1800)
+
+
+async def test_a_loss_is_noticed_though_the_first_write_after_it_was_not_answered(
+    kafka_stack: StackInfo, feed: Feed
+) -> None:
+    async with connected(kafka_stack.redis, feed) as store:
+        await store.write({b"m1": b"1"}, {}, {0: 10})
+        await store.write({b"m2": b"2"}, {0: 10}, {0: 20})
+        await lose(kafka_stack.redis, feed)
+        # Were it written, the one who asks again would be told that all is there.
+        for _ in range(2):
+            assert await store.write({b"m3": b"3"}, {0: 20}, {0: 30}) == {}
+        assert await held(kafka_stack.redis, feed) == {}
+
+
+async def test_what_another_owner_wrote_meanwhile_is_no_loss(
+    kafka_stack: StackInfo, feed: Feed
+) -> None:
+    async with connected(kafka_stack.redis, feed) as store:
+        await store.write({}, {}, {0: 2**52, 3: 7})
+        assert await store.write({b"m1": b"1"}, {0: 5}, {1: 1}) == {0: 2**52, 3: 7}
+        assert await store.places() == {0: 2**52, 1: 1, 3: 7}
+        assert await held(kafka_stack.redis, feed) == {f"{feed.prefix}member:m1": b"1"}
+
+
+async def test_a_worker_begins_at_what_redis_has_and_not_at_what_was_committed(
+    kafka_stack: StackInfo, feed: Feed
+) -> None:
+    url = kafka_stack.redis
+    async with connected(url, feed) as store:
+        async with running(feed, store) as first:
+            await feed.send_round(members=50, orders=1)
+            await until(lambda: first.stats.read == 150)
+        assert feed.committed() == 150
+        await lose(url, feed)
+        async with running(feed, store) as second:
+            await until(lambda: second.stats.read == 150)
+            await until_right(url, feed)
+
+
+async def test_a_loss_between_asking_where_to_begin_and_beginning_is_not_written_over(
+    feed: Feed,
+) -> None:
+    store = Forgetful()
+    async with running(feed, store) as first:
+        await feed.send_round(members=50, orders=1)
+        await until(lambda: first.stats.read == 150)
+    store.forgets = True
+    async with running(feed, store):
+        await until(lambda: not store.forgets)
+        await until(lambda: store.named(feed) == feed.expected)
+
+
+async def test_a_worker_that_begins_without_redis_waits_for_it_to_say_where(feed: Feed) -> None:
+    store = Memory()
+    async with running(feed, store) as first:
+        await feed.send_round(members=50, orders=1)
+        await until(lambda: first.stats.read == 150)
+    store.documents.clear()
+    store.reached.clear()
+    store.away = True
+    async with running(feed, store) as second:
+        await until(lambda: second.stats.failures >= 3)
+        assert second.stats.read == 0
+        store.away = False
+        await until(lambda: store.named(feed) == feed.expected)
+
+
+async def test_two_workers_fill_an_emptied_store_again(feed: Feed) -> None:
+    store = Memory()
+    async with running(feed, store) as first, running(feed, store) as second:
+        await feed.send_round(members=100, orders=1)
+        await until(lambda: store.named(feed) == feed.expected)
+        orders = 1
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not (first.stats.read and second.stats.read):
+                orders += 1
+                await feed.send_round(members=100, orders=orders)
+        await until(lambda: store.named(feed) == feed.expected)
+        store.documents.clear()
+        store.reached.clear()
+        await until(lambda: store.named(feed) == feed.expected)
+        assert first.stats.losses > 0
+        assert second.stats.losses > 0
+
+
+async def test_a_topic_made_anew_is_read_from_its_beginning(feed: Feed) -> None:
+    store = Memory()
+    async with running(feed, store) as first:
+        await feed.send_round(members=50, orders=1)
+        await until(lambda: first.stats.read == 150)
+    await feed.make_anew()
+    await feed.send("m1", update("m1", 7))
+    async with running(feed, store) as second:
+        await until(lambda: store.documents[b"m1"] == update("m1", 7))
+        await until(lambda: sum(store.reached.values()) == 1)
+        assert second.stats.losses == 0
+
+
+async def test_a_loss_of_what_the_topic_has_no_more_is_made_good_as_far_as_it_goes(
+    feed: Feed,
+) -> None:
+    store = Memory()
+    async with running(feed, store) as projector:
+        await feed.send_round(members=50, orders=1)
+        await until(lambda: projector.stats.read == 150)
+        feed.delete_first(10)
+        store.documents.clear()
+        store.reached.clear()
+        # All had three updates, and the first ten of a partition were of its ten first members.
+        await until(lambda: store.named(feed) == feed.expected)
+        assert projector.stats.read == 150 + 150 - 10 * PARTITIONS
+        assert projector.stats.losses == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "starts"),
+    [(None, 5), (4, 5), (5, 5), (7, 7), (9, 9), (10, 5)],
+    ids=["unknown", "deleted", "the first", "within", "the end", "beyond"],
+)
+def test_reading_starts_at_the_stores_place_if_the_topic_has_it(
+    place: int | None, starts: int
+) -> None:
+    assert start(place, first=5, end=9) == starts
+
+
 # --- following the topic ---
 
 
@@ -305,23 +540,25 @@ async def test_what_is_said_often_of_a_member_is_written_once_a_batch(feed: Feed
 
 
 async def test_a_projector_goes_on_where_the_one_before_it_stopped(feed: Feed) -> None:
+    store = Memory()
     await feed.send("m1", update("m1", 1))
-    async with running(feed, Memory()) as first:
+    async with running(feed, store) as first:
         await until(lambda: first.stats.read == 1)
     await feed.send("m1", update("m1", 2))
-    store = Memory()
     async with running(feed, store) as second:
         await until(lambda: second.stats.read == 1)
     assert store.documents == {b"m1": update("m1", 2)}
+    assert second.stats.losses == 0
 
 
 async def test_a_batch_being_held_is_left_to_whoever_gets_its_partitions(feed: Feed) -> None:
     healthy = Memory()
-    stuck = Memory(healthy.documents)
-    stuck.away = True
+    stuck = Memory(healthy)
     async with running(feed, stuck) as first:
+        await until(lambda: len(stuck.reached) == PARTITIONS)
+        stuck.away = True
         await feed.send_round(members=50, orders=1)
-        await until(lambda: first.stats.failures > 0)
+        await until(lambda: first.stats.waiting_since is not None)
         async with running(feed, healthy) as second:
             await until(lambda: second.stats.written > 0)
             await feed.send_round(members=50, orders=2)
@@ -329,6 +566,7 @@ async def test_a_batch_being_held_is_left_to_whoever_gets_its_partitions(feed: F
             # What the stuck one held since round 1 is partly not its own any more.
             stuck.away = False
             await until(lambda: feed.committed() == 300)
+        assert first.stats.losses == second.stats.losses == 0
     assert healthy.named(feed) == feed.expected
 
 

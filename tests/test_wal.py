@@ -96,6 +96,18 @@ def test_a_group_is_one_batch_led_by_its_outbox() -> None:
     run(main())
 
 
+def test_what_earlier_groups_have_dealt_with_stays_known_whatever_topics_later_ones_had() -> None:
+    async def main() -> None:
+        log = world()
+        first = await Owner(log, "first").take_over()
+        await first.write({b"a": b"1"}, [b"x"])  # of "browse"
+        await first.wal.write(Group({b"a": b"2"}, [], [], {"purchase": 7}), ())
+        second = await Owner(log, "second").take_over()
+        assert second.recovered.outbox.done == {"browse": 1, "purchase": 7}
+
+    run(main())
+
+
 def test_a_tombstone_deletes() -> None:
     async def main() -> None:
         log = world()

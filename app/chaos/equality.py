@@ -7,7 +7,8 @@ broker nor clock. What may be claimed of a rule depends on how promptly the memb
 the member's records                      the triggers that stand after all cancellations
 ========================================= ==================================================
 in order, nothing was decided meanwhile   are the oracle's, and so is everything else said:
-                                          each trigger and cancellation, field by field
+                                          each trigger, cancellation, verdict and transition,
+                                          field by field
 delayed up to the allowed lateness, and   are the oracle's, for ``steady`` rules
 up to the absence's ``within``
 delayed up to the absence's ``within``    are all the oracle's, for ``steady`` absences; some
@@ -39,7 +40,14 @@ from models.outcome import Context, Outcome
 from models.rulebook import RuleBook
 from models.rules import DERIVED_FACTS, Absence, EventHappens, Rule
 from models.times import parse_instant
-from models.triggers import Decision, Transition, Trigger, TriggerCancelled, TriggerMessage
+from models.triggers import (
+    Decision,
+    DecisionMessage,
+    Transition,
+    Trigger,
+    TriggerCancelled,
+    TriggerMessage,
+)
 
 RowKey = bytes
 """The byte ``m`` (member) or ``a`` (anonymous) and the id, as the keys of the engine's rows."""
@@ -142,6 +150,8 @@ class Expected:
     """Records that are no event of their topic, nor a malformed opt-out."""
     letters: set[tuple[str, int, int]]
     """Topic, partition and offset of the records that must be dead letters."""
+    decided: list[DecisionMessage] = field(default_factory=list)
+    """Every verdict and every transition."""
 
 
 def expect(
@@ -220,6 +230,7 @@ def _row_key(received: Received) -> RowKey:
 
 def _keep(found: Expected, outcome: Outcome) -> None:
     found.said += outcome.triggers
+    found.decided += outcome.decisions
 
 
 def _through_row(member: Member, book: RuleBook) -> Member:
@@ -247,6 +258,8 @@ def compare(
 ) -> Equality:
     """Compare what was said (values of ``triggers`` and ``decisions``) with the oracle's word.
 
+    ``said`` is in the order of each partition's offsets.
+
     ``margin`` is how far, in milliseconds, the workers' idea of time and that of ``arrived`` may
     lie apart. Raises ``msgspec.DecodeError`` for bytes that are none of our messages.
     """
@@ -269,7 +282,8 @@ def judge(
     for message in expected.said:
         ours.keep(message)
     result.triggers, result.cancelled = len(live.raised), len(live.cancelled)
-    instants, expired = _decided(decisions)
+    audited = {_decisions.decode(raw) for raw in decisions}
+    instants, expired = _decided(audited)
     claims = _Claims(expected, eras, instants, frozenset(expired.values()), margin)
     result.orderly = claims.orderly
     for message in repeats:
@@ -280,16 +294,15 @@ def judge(
             result.unclaimed += 1
     for identity in dict.fromkeys((*live.raised, *ours.raised)):
         mine, right = live.raised.get(identity), ours.raised.get(identity)
-        if mine is None and identity in expired:
+        too_late = right is not None and parse_instant(right.expires_at) <= eras[-1].until
+        if mine is None and identity in expired and too_late:
             result.expired += 1
             result.aged |= {ours.raised[identity].member_id}
             continue
         if right is None and identity in live.cancelled:
             result.late_pairs += 1
         _judge_one(result, claims, identity, live, ours, mine or right)  # type: ignore[arg-type]
-    for identity, message in live.cancelled.items():
-        if identity not in live.raised:
-            result.wrong.append(_finding(message, "cancelled, and never raised"))
+    _judge_decisions(result, audited, set(expected.decided), eras[-1].until)
     return result
 
 
@@ -307,6 +320,8 @@ class _Said:
         key = message.trigger_id, isinstance(message, Trigger)
         first = self._bytes.get(key)
         if first is None:
+            if not key[1] and message.trigger_id not in self.raised:
+                result.wrong.append(_finding(message, "cancelled before it was raised"))
             self._bytes[key] = raw
             self.keep(message)
             return None
@@ -362,17 +377,37 @@ def _judge_one(
         result.unclaimed += 1
 
 
-def _decided(decisions: Iterable[bytes]) -> tuple[dict[str, set[int]], dict[str, str]]:
+def _judge_decisions(
+    result: Equality, live: set[DecisionMessage], ours: set[DecisionMessage], until: int
+) -> None:
+    """Of members whose records came in order every verdict and transition is the oracle's.
+
+    The oracle's time ends at ``until``, the worker's may go on.
+    """
+    for decision in live ^ ours:
+        member = decision.member_id
+        if member is None or member not in result.orderly or member in result.aged:
+            continue
+        if _instant(decision) > until:
+            continue
+        what = decision.rule if isinstance(decision, Decision) else decision.kind
+        note = "decided, and not by the oracle" if decision in live else "not decided"
+        finding = Finding(member, what, "", f"{note}: {decision}")
+        (result.spurious if decision in live else result.missing).append(finding)
+
+
+def _decided(
+    decisions: Iterable[DecisionMessage],
+) -> tuple[dict[str, set[int]], dict[str, str]]:
     """Return each member's instants at which something was decided, and what had expired whom."""
     instants: dict[str, set[int]] = {}
     expired: dict[str, str] = {}
-    for raw in decisions:
-        decision = _decisions.decode(raw)
+    for decision in decisions:
         if decision.member_id is None:
             continue
         own = instants.setdefault(decision.member_id, set())
+        own.add(_instant(decision))
         if isinstance(decision, Transition):
-            own.add(parse_instant(decision.at))
             continue
         # What waited was first looked at when it was due.
         own |= {parse_instant(at) for at in (decision.due_at, decision.decided_at) if at}
@@ -382,6 +417,10 @@ def _decided(decisions: Iterable[bytes]) -> tuple[dict[str, set[int]], dict[str,
             )
             expired[identity] = decision.member_id
     return instants, expired
+
+
+def _instant(decision: DecisionMessage) -> int:
+    return parse_instant(decision.at if isinstance(decision, Transition) else decision.due_at)
 
 
 class _Claims:

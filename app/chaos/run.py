@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from app.chaos.canaries import Canaries
@@ -32,6 +32,8 @@ QUIET_MS = 2_000
 SAFE_EXIT = 70
 BYSTANDERS = ("redis", "feed", "clock")
 """Parts whose faults give no worker a reason to stop itself."""
+LEAST_ORDERLY = 0.1
+"""Of all members, the share whose records must have come in order, or a verdict says little."""
 # A canary sent at the moment of healing may still go the old way.
 AFTERMATH_MS = 500
 
@@ -205,10 +207,15 @@ class _Drill:
         for number, (_, asked) in enumerate(result.stops):
             if asked != 0:
                 self._problem(f"worker {number}, asked to stop, ended with {asked}")
-        # Nothing may be said on the way out that is wrong either.
-        evidence = self._evidence(until)
+        # Nothing may be said on the way out that is wrong either; documents are as they were: who
+        # stops leaves its last updates to be written by whoever starts next.
+        whole = self._evidence(until)
+        evidence = replace(whole, updates=evidence.updates, documents=evidence.documents)
         keep(evidence, self._folder)
         result.verdict = judge(evidence, self._book)
+        orderly, members = len(result.verdict.equality.orderly), result.verdict.members
+        if orderly < LEAST_ORDERLY * members:
+            self._problem(f"of {members} members only {orderly} could be judged to the last field")
 
     def close(self) -> None:
         """Stop the threads."""

@@ -69,7 +69,8 @@ class Verdict:
     @property
     def unfinished(self) -> bool:
         """Whether what is not as it must be may still come."""
-        return bool(self.equality.missing or self.letters or self.documents)
+        found = self.equality
+        return bool(found.missing or found.wrong or self.letters or self.documents)
 
 
 def judge(evidence: Evidence, book: RuleBook) -> Verdict:

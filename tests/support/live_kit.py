@@ -61,6 +61,8 @@ class Upstream:
                 "partitioner": "murmur2_random",
                 "message.max.bytes": 17 << 20,
                 "linger.ms": 0,
+                # Otherwise what a broker refuses at first comes behind what was sent later.
+                "enable.idempotence": True,
             }
         )
 

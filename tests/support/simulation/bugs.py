@@ -14,6 +14,7 @@ from agents.ports import ChangelogPort, SourceTopic
 from agents.publish import Publisher
 from agents.reading import Reading
 from agents.recovery import EPOCH_BYTES, FENCE, Recovered, recover
+from agents.standing import Standing
 from agents.wal import Wal
 
 Patch = Any
@@ -132,6 +133,11 @@ def ends_taken_for_one_moment() -> Patch:
     return patch.object(Merge, "told_ends", at_once)
 
 
+def losses_unnoticed() -> Patch:
+    """Take what the serving store has acknowledged for what it has."""
+    return patch.object(Standing, "lost", lambda *_: [])
+
+
 BUGS: Mapping[str, Callable[[], Patch]] = {
     "outputs-before-the-group": outputs_before_the_group,
     "no-applied-offset": no_applied_offset,
@@ -142,6 +148,7 @@ BUGS: Mapping[str, Callable[[], Patch]] = {
     "safe-time-ignored": safe_time_ignored,
     "fetches-abandoned": fetches_abandoned,
     "ends-taken-for-one-moment": ends_taken_for_one_moment,
+    "losses-unnoticed": losses_unnoticed,
 }
 
 

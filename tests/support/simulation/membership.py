@@ -21,7 +21,6 @@ SLOW_FETCHES = 0.03
 they come from several brokers, in several answers, and no answer has room for all."""
 
 SLOW_FETCH_SECONDS = 3.0
-EMPTY_FETCH_SECONDS = 0.05
 
 FETCH_SECONDS = 0.06
 """What a fetch that an assignment has interrupted still waits for records, at most."""
@@ -147,7 +146,11 @@ class SimGroup:
         process, world = self._process, self._process.world
         positions = self._positions
         wanted = [place for place in sorted(places) if place in positions]
-        readable = [place for place in wanted if place.topic not in world.lagging]
+        readable = [
+            place
+            for place in wanted
+            if place.topic not in world.lagging and not self._is_slow(place)
+        ]
         arrival = world.broker.arrivals((*at, positions[at]) for at in readable)
         if not arrival.done():
             self._waiting = arrival
@@ -161,20 +164,18 @@ class SimGroup:
         readable = [
             place
             for place in sorted(places)
-            if place in positions and place.topic not in world.lagging
+            if place in positions and place.topic not in world.lagging and not self._is_slow(place)
         ]
         records: dict[Place, list[object]] = {}
         rng = process.rng
         for place in readable:
             if positions[place] > world.broker.end_offset(*place):
                 raise StopWorker("a source partition no longer holds the offset to go on at")
-            if self._is_slow(place):
+            if self._gets_slow(place):
                 continue
             found = world.broker.fetch(*place, positions[place], rng.choice((1, 2, 5, 50)))
             if found.records:
                 records[place] = list(found.records)
-        if not records:
-            await asyncio.sleep(EMPTY_FETCH_SECONDS)
         fault = await process.point("fetch answered")
         if positions is not self._positions or (fault and fault.kind == "lose answer"):
             return None
@@ -189,10 +190,15 @@ class SimGroup:
         return Fetched(records, dict(positions))
 
     def _is_slow(self, place: Place) -> bool:
-        now, rng = asyncio.get_running_loop().time(), self._process.rng
-        if rng.random() < SLOW_FETCHES:
-            self._slow_until[place] = now + rng.random() * SLOW_FETCH_SECONDS
-        return now < self._slow_until.get(place, now)
+        return asyncio.get_running_loop().time() < self._slow_until.get(place, 0)
+
+    def _gets_slow(self, place: Place) -> bool:
+        rng = self._process.rng
+        if rng.random() >= SLOW_FETCHES:
+            return False
+        seconds = rng.random() * SLOW_FETCH_SECONDS
+        self._slow_until[place] = asyncio.get_running_loop().time() + seconds
+        return True
 
     async def commit(self, offsets: Mapping[Place, int]) -> bool:
         member, generation = self._member, self._generation

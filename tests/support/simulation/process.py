@@ -42,6 +42,11 @@ RETRY_SECONDS = 0.1
 SLOW_MS = 1_500
 """How long a request takes when it is delayed."""
 
+SLOW_ANSWERS = 0.2
+"""Of the questions for what the topics are, those whose answer is long on its way."""
+
+SLOW_ANSWER_SECONDS = 3.0
+
 
 class ProduceFailed(Exception):
     """A producer gave a batch up: whether it was appended is not known."""
@@ -283,7 +288,7 @@ class Process:
         self, numbers: Iterable[int]
     ) -> Mapping[int, Mapping[str, SourceTopic]]:
         broker, numbers = self.world.broker, list(numbers)
-        return await self.request(
+        found = await self.request(
             "topics",
             lambda: {
                 lane: {
@@ -293,6 +298,10 @@ class Process:
                 for lane in numbers
             },
         )
+        if self.rng.random() < SLOW_ANSWERS:
+            # What it says of the ends may be old by the time it is here.
+            await asyncio.sleep(self.rng.random() * SLOW_ANSWER_SECONDS)
+        return found
 
     def _open_lane(self, number: int) -> Lane[Member, MemberEvent]:
         lane = Lane(

@@ -1,8 +1,8 @@
 """The ports of a simulated process, but for its group: changelog, outputs, member topics."""
 
 import asyncio
+from collections import ChainMap
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agents.partitioner import murmur2_partition
@@ -125,16 +125,19 @@ class SimSource:
 
         # The partitions may be led by different brokers, and even one broker looks at them one
         # after the other: while it does, records go into those looked at and into those to come.
-        async def end(topic: str) -> int:
-            if process.rng.random() < SLOW_LEADERS:
-                await asyncio.sleep(process.rng.random() * SLOW_LEADER_SECONDS)
-            return await process.request("ends", partial(broker.end_offset, topic, lane))
+        late = [topic for topic in MEMBER_TOPICS if process.rng.random() < SLOW_LEADERS]
+        soon = [topic for topic in MEMBER_TOPICS if topic not in late]
 
-        ends = await asyncio.gather(*map(end, MEMBER_TOPICS))
-        return {
-            topic: reading.read_to(Place(topic, lane), end)
-            for topic, end in zip(MEMBER_TOPICS, ends, strict=True)
-        }
+        async def ask(topics: Sequence[str], seconds: float) -> Mapping[str, int]:
+            if seconds:
+                await asyncio.sleep(process.rng.random() * seconds)
+            return await process.request(
+                "ends", lambda: {topic: broker.end_offset(topic, lane) for topic in topics}
+            )
+
+        slow = (ask([topic], SLOW_LEADER_SECONDS) for topic in late)
+        ends = dict(ChainMap(*map(dict, await asyncio.gather(ask(soon, 0), *slow))))
+        return {topic: reading.read_to(Place(topic, lane), end) for topic, end in ends.items()}
 
     def pause(self, lane: int, topic: str) -> None:
         self._process.reading.hold(Place(topic, lane))

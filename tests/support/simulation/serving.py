@@ -1,12 +1,16 @@
 """The serving store, and our own projector that follows ``member-updates`` of the broker."""
 
 import asyncio
+from collections import deque
 from collections.abc import Collection, Mapping
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
 
-from agents.serving import Documents, Projector, ProjectorConfig, document_to_keep
+from agents.serving import Projector, ProjectorConfig
+from agents.serving_ports import Documents, Places
+from agents.updates import document_to_keep
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -14,6 +18,12 @@ if TYPE_CHECKING:
 UPDATES = "member-updates"
 PARTITION = TopicPartition(UPDATES, 0)
 POLL_SECONDS = 60.0
+KILLED = 0.02
+"""The share of requests that find it just killed, and started again."""
+UNANSWERED = 0.3
+"""The share of writes of which the answer gets lost."""
+REMEMBERED = 8
+"""States of the store, one per write, of which it may come back with an older one."""
 
 
 class StoreAway(Exception):
@@ -21,43 +31,93 @@ class StoreAway(Exception):
 
 
 class Serving:
-    """A projector that writes into a dictionary, whenever that is not away."""
+    """A projector that writes into a dictionary, whenever that is not away.
+
+    When it goes away or is killed it may lose the last of what it has acknowledged, or all.
+    """
 
     def __init__(self, world: "World") -> None:
-        self.away = False
         self.documents: dict[bytes, bytes] = {}
-        self._world = world
         self.committed = 0
+        self._reached: dict[int, int] = {}
+        self._before: deque[tuple[dict[bytes, bytes], dict[int, int]]] = deque(maxlen=REMEMBERED)
+        self._away = False
+        self._rng = Random(world.scenario.seed)
+        self._world = world
         self._projector = self._new()
 
     def _new(self) -> Projector:
         config = ProjectorConfig("simulated", "projector", UPDATES, 20)
-        return Projector(config, self, lambda _: _Consumer(self._world, self))
+        return Projector(config, self, lambda listener: _Consumer(self._world, self, listener))
 
     def start(self) -> None:
         """Begin to follow the topic."""
         self._projector.start()
 
     async def hand_over(self) -> None:
-        """Let another worker's projector go on from where this one has committed."""
+        """Let, now and then, another worker's projector go on instead of this one."""
+        if self._rng.random() < 0.5:
+            return
         await self._projector.stop()
         self._projector = self._new()
         self._projector.start()
 
-    async def write(self, documents: Documents) -> None:
-        """Put and delete; half of them at the moment at which it goes away."""
-        for key, value in documents.items():
-            if self.away:
+    @property
+    def away(self) -> bool:
+        """Whether the store takes and tells nothing."""
+        return self._away
+
+    @away.setter
+    def away(self, away: bool) -> None:
+        if away and not self._away:
+            self._lose()
+        self._away = away
+
+    def _lose(self) -> None:
+        happens = self._rng.random()
+        if happens < 0.2:
+            self.documents, self._reached = {}, {}
+        elif happens < 0.7 and self._before:
+            self.documents, self._reached = self._rng.choice(self._before)
+        else:
+            return
+        self._before.clear()
+        self._world.count("lost by redis")
+
+    async def places(self) -> Places:
+        """Return how far the documents go."""
+        if self._rng.random() < KILLED:
+            self._lose()
+            # Who connects anew may never notice that it was gone.
+            if self._rng.random() < 0.5:
                 raise StoreAway
+        if self.away:
+            raise StoreAway
+        return dict(self._reached)
+
+    async def write(self, documents: Documents, expected: Places, reached: Places) -> Places:
+        """Put and delete; half of them, or all and no answer, at the moment it goes away."""
+        before = await self.places()
+        if any(before.get(partition, -1) < at for partition, at in expected.items()):
+            return before
+        self._before.append((dict(self.documents), dict(self._reached)))
+        for key, value in documents.items():
             if value is None:
                 self.documents.pop(key, None)
             else:
                 self.documents[key] = value
             await asyncio.sleep(0.001)
+            if self.away:
+                raise StoreAway
+        self._reached.update(reached)
+        await asyncio.sleep(0.001)
+        if self.away or self._rng.random() < UNANSWERED:
+            raise StoreAway
+        return before
 
     def has_caught_up(self) -> bool:
         """Tell whether everything that the topic holds is in the store."""
-        return self.committed >= self._world.broker.end_offset(UPDATES, 0)
+        return self._reached.get(0, 0) >= self._world.broker.end_offset(UPDATES, 0)
 
     def expected(self) -> dict[bytes, bytes]:
         """Return what the store must hold, by the topic."""
@@ -74,13 +134,15 @@ class Serving:
 class _Consumer:
     """The projector's membership of its group, which it is alone in."""
 
-    def __init__(self, world: "World", serving: Serving) -> None:
+    def __init__(self, world: "World", serving: Serving, projector: Projector) -> None:
         self._world = world
         self._serving = serving
+        self._projector = projector
         self._position = serving.committed
 
     async def start(self) -> None:
-        """Do nothing."""
+        """Get the one partition."""
+        await self._projector.on_partitions_assigned([PARTITION])
 
     async def stop(self) -> None:
         """Do nothing."""
@@ -105,6 +167,10 @@ class _Consumer:
         """Return the one partition."""
         return [PARTITION]
 
+    async def beginning_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[Any, int]:
+        """Return where it begins."""
+        return dict.fromkeys(partitions, 0)
+
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[Any, int]:
         """Return where it ends."""
         return {at: self._world.broker.end_offset(*at) for at in partitions}
@@ -112,3 +178,7 @@ class _Consumer:
     async def position(self, partition: TopicPartition) -> int:
         """Return the offset that is fetched next."""
         return self._position
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Go there."""
+        self._position = offset
