@@ -384,16 +384,28 @@ def _judge_decisions(
 
     The oracle's time ends at ``until``, the worker's may go on.
     """
-    for decision in live ^ ours:
+    found = {_said_of(decision): decision for decision in live}
+    right = {_said_of(decision): decision for decision in ours}
+    for said in found.keys() ^ right.keys():
+        is_live = said in found
+        decision = found[said] if is_live else right[said]
         member = decision.member_id
         if member is None or member not in result.orderly or member in result.aged:
             continue
         if _instant(decision) > until:
             continue
         what = decision.rule if isinstance(decision, Decision) else decision.kind
-        note = "decided, and not by the oracle" if decision in live else "not decided"
+        note = "decided, and not by the oracle" if is_live else "not decided"
         finding = Finding(member, what, "", f"{note}: {decision}")
-        (result.spurious if decision in live else result.missing).append(finding)
+        (result.spurious if is_live else result.missing).append(finding)
+
+
+def _said_of(decision: DecisionMessage) -> bytes:
+    """Return what must be equal of a decision: of the trigger that it names, what is its own."""
+    plain: dict[str, Any] = msgspec.to_builtins(decision)
+    if isinstance(decision, Decision) and decision.trigger is not None:
+        plain["trigger"] = _plain(decision.trigger)
+    return msgspec.json.encode(plain, order="sorted")
 
 
 def _decided(
