@@ -491,10 +491,14 @@ class _Claims:
 
 
 def _in_order(own: Sequence[tuple[Received, Sourced]], decided: set[int], margin: int) -> bool:
-    """Tell whether a lane cannot but have folded these in their order, before what came due."""
+    """Tell whether a lane cannot but have folded these in their order, before what came due.
+
+    An event must be younger than the arrival of all before it: then no record of others that lies
+    before those in their topics, and is not reordered there, is younger than the event.
+    """
     latest = 0
     for received, sourced in own:
-        if latest > sourced.timestamp:
+        if latest > received.at:
             return False
         arrived = sourced.arrived + margin
         latest = max(latest, arrived)
