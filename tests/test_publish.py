@@ -55,6 +55,11 @@ class OneGroup:
         return []
 
 
+def publisher_of(fold: OneGroup, wal: Wal, sent: Sent, clock: StoppedClock) -> Publisher[Any, Any]:
+    ports: Any = (fold, wal, sent, None, clock)
+    return Publisher(0, *ports, LaneStats())
+
+
 async def publishes(stands: int, taken_over: bool) -> list[Output]:
     """Publish one group, standing still after it is written; return what was sent."""
     log = World(("browse", "purchase"))
@@ -66,15 +71,7 @@ async def publishes(stands: int, taken_over: bool) -> list[Output]:
     wal.heir = Process(log, "heir") if taken_over else None
     await wal.reopen({"browse": "id-1", "purchase": "id-2"})
     sent, one = Sent(), OneGroup()
-    publisher: Publisher[Any, Any] = Publisher(
-        0,
-        one,
-        wal,
-        sent,
-        None,
-        wal.clock,
-        LaneStats(),  # type: ignore[arg-type]
-    )
+    publisher = publisher_of(one, wal, sent, wal.clock)
     publisher.close(one, (), 100_000)  # type: ignore[arg-type]
     try:
         await publisher.publish()
@@ -112,15 +109,7 @@ def test_rows_of_groups_to_come_are_left_alone_by_every_write_and_look() -> None
         wal = Noted(process, 0, epoch, await recover(process, 0, epoch, {}), {}, 100_000)
         await wal.reopen({"browse": "id-1", "purchase": "id-2"})
         three = ThreeGroups()
-        publisher: Publisher[Any, Any] = Publisher(
-            0,
-            three,
-            wal,
-            Sent(),
-            None,
-            StoppedClock(0),
-            LaneStats(),  # type: ignore[arg-type]
-        )
+        publisher = publisher_of(three, wal, Sent(), StoppedClock(0))
         publisher.close(three, (), 100_000)  # type: ignore[arg-type]
         await publisher.publish()
         await publisher.check()

@@ -145,12 +145,7 @@ class SimGroup:
     async def _fetch(self, places: Collection[Place], seconds: float) -> Fetched | None:
         process, world = self._process, self._process.world
         positions = self._positions
-        wanted = [place for place in sorted(places) if place in positions]
-        readable = [
-            place
-            for place in wanted
-            if place.topic not in world.lagging and not self._is_slow(place)
-        ]
+        readable = self._readable(places)
         arrival = world.broker.arrivals((*at, positions[at]) for at in readable)
         if not arrival.done():
             self._waiting = arrival
@@ -161,11 +156,7 @@ class SimGroup:
                 await asyncio.sleep(process.rng.uniform(0, FETCH_SECONDS))
         await process.point("fetch")
         positions = self._positions
-        readable = [
-            place
-            for place in sorted(places)
-            if place in positions and place.topic not in world.lagging and not self._is_slow(place)
-        ]
+        readable = self._readable(places)
         records: dict[Place, list[object]] = {}
         rng = process.rng
         for place in readable:
@@ -189,8 +180,15 @@ class SimGroup:
         self._last = records
         return Fetched(records, dict(positions))
 
-    def _is_slow(self, place: Place) -> bool:
-        return asyncio.get_running_loop().time() < self._slow_until.get(place, 0)
+    def _readable(self, places: Collection[Place]) -> list[Place]:
+        now, lagging = asyncio.get_running_loop().time(), self._process.world.lagging
+        return [
+            place
+            for place in sorted(places)
+            if place in self._positions
+            and place.topic not in lagging
+            and now >= self._slow_until.get(place, 0)
+        ]
 
     def _gets_slow(self, place: Place) -> bool:
         rng = self._process.rng
