@@ -59,13 +59,19 @@ class Fold(Protocol[StateT, EventT]):
         """Return the last offset folded in of the topic at that place of ``topics``; -1 if none."""
 
     def apply(
-        self, state: StateT, decoded: Decoded[EventT], record: SourceRecord, now: int | None
+        self,
+        state: StateT,
+        decoded: Decoded[EventT],
+        record: SourceRecord,
+        now: int | None,
+        quiet_until: int = 0,
     ) -> Sequence[Output]:
         """Advance the state to the record's time, fold the record, and note its offset as applied.
 
-        ``now`` is None in stream time. The outputs go through the outbox. May raise, which is a
-        defect of the fold and not the worker's end: the lane puts the state back as it was before
-        the record, which becomes a dead letter by ``crashed``.
+        ``now`` is None in stream time. Before ``quiet_until`` the state has no deadline. The
+        outputs go through the outbox. May raise, which is a defect of the fold and not the worker's
+        end: the lane puts the state back as it was before the record, which becomes a dead letter
+        by ``crashed``.
         """
 
     def advance(self, state: StateT, to: int, now: int | None) -> Sequence[Output]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from agents.fold import Decoded, EventT, Fold, StateT
+from agents.merge import NEVER
 from agents.ports import Output, SourceRecord
 
 ROW_OVERHEAD = 32
@@ -92,7 +93,8 @@ class Collecting(Generic[StateT, EventT]):
         if fold.applied(state, topic) >= record.offset:
             return False
         try:
-            outputs = fold.apply(state, decoded, record, now)
+            quiet_until = NEVER if member.due is None else member.due
+            outputs = fold.apply(state, decoded, record, now, quiet_until)
         except Exception as error:
             self._restore(key, member)
             self.loose.extend(fold.crashed(record, error))
@@ -168,7 +170,8 @@ class Collecting(Generic[StateT, EventT]):
     def _touch(self, key: bytes) -> Touched[StateT, EventT]:
         body = self._rows.get(key)
         state = self._fold.load(key, body)
-        member: Touched[StateT, EventT] = Touched(state, self._fold.next_due(state))
+        due = None if body is None else self._fold.due(body)
+        member: Touched[StateT, EventT] = Touched(state, due)
         self._members[key] = member
         self.size += ROW_OVERHEAD + len(key) + len(body or b"")
         return member

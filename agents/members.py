@@ -16,8 +16,10 @@ from agents.fold import Decoded, Refused
 from agents.partitioner import PartitionOf
 from agents.ports import Output, SourceRecord, StopWorker
 from models import engine
+from models.closures import NOTHING
 from models.decoding import RANK_OF, InvalidEvent, Received, instant, receive, salvage_opt_out
 from models.events import MEMBER_TOPICS, Event, Unsubscribed
+from models.guard import Guard
 from models.member import Member, UnknownVersion, book_of, decode, due_of, encode
 from models.outcome import Context, Outcome
 from models.projection import project
@@ -59,6 +61,7 @@ class MemberStats:
     cancelled: dict[str, int] = field(default_factory=dict)
     verdicts: dict[tuple[str, str], int] = field(default_factory=dict)
     transitions: dict[tuple[str, str], int] = field(default_factory=dict)
+    segment_changes: dict[tuple[str, str], int] = field(default_factory=dict)
     duplicates: int = 0
     late: int = 0
     ahead: int = 0
@@ -128,12 +131,14 @@ class MemberFold:
         topic_prefix: str = "",
         on_raised: Callable[[int, int, int | None], None] | None = None,
         wall_clock: Callable[[], int] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """Make the fold.
 
         ``source`` is the CloudEvents source of triggers. ``on_raised`` is told (arrived, due, now)
         of each trigger, in epoch milliseconds: the completing record's timestamp (0: a deadline).
-        ``wall_clock`` tells which records are from the future; without it none is.
+        ``wall_clock`` tells which records are from the future; without it none is. The ``guard`` is
+        told what is folded and raised; without one nothing is ever closed.
         """
         self.topics: Sequence[str] = tuple(topic_prefix + topic for topic in MEMBER_TOPICS)
         self._names = {topic_prefix + topic: topic for topic in MEMBER_TOPICS}
@@ -146,6 +151,7 @@ class MemberFold:
         self._stats = stats
         self._on_raised = on_raised
         self._wall_clock = wall_clock
+        self._guard = guard
         # Timestamps below are fine without looking at the clock.
         self._too_late = NEVER if wall_clock is None else 0
         self._placed: dict[bytes, int] = {}
@@ -271,7 +277,12 @@ class MemberFold:
     # --- folding ---
 
     def apply(
-        self, state: Member, decoded: Decoded[MemberEvent], record: SourceRecord, now: int | None
+        self,
+        state: Member,
+        decoded: Decoded[MemberEvent],
+        record: SourceRecord,
+        now: int | None,
+        quiet_until: int = 0,
     ) -> Sequence[Output]:
         """Fold one event into the member; return what is to be sent."""
         event = decoded.event
@@ -279,7 +290,13 @@ class MemberFold:
         if isinstance(event, Salvaged):
             before.append(event.letter)
             event = event.received
-        outcome = engine.handle(state, event, Context(self._book, now))
+        closed = NOTHING
+        if self._guard is not None and now is not None:
+            if event.event.origin != "backfill":
+                self._guard.count(event.type, event.event.source, event.at)
+            closed = self._guard.closed(event.at, now)
+        context = Context(self._book, now, closed)
+        outcome = engine.handle(state, event, context, quiet_until)
         if outcome.duplicate:
             self._stats.duplicates += 1
         if outcome.late:
@@ -289,7 +306,10 @@ class MemberFold:
 
     def advance(self, state: Member, to: int, now: int | None) -> Sequence[Output]:
         """Fire the member's deadlines up to ``to``; return what is to be sent."""
-        return self._outputs(engine.advance(state, to, Context(self._book, now)), 0, now)
+        closed = NOTHING
+        if self._guard is not None and now is not None:
+            closed = self._guard.closed(to, now)
+        return self._outputs(engine.advance(state, to, Context(self._book, now, closed)), 0, now)
 
     def crashed(self, what: SourceRecord | bytes, error: Exception) -> Sequence[Output]:
         """Return the dead letter of a record that the engine failed on: a defect of ours."""
@@ -304,7 +324,7 @@ class MemberFold:
         to = key[1:] if key[:1] == MEMBER else ANONYMOUS_UPDATE + key[1:]
         if body is None:
             return (Output(self._out.member_updates, to, None),)
-        update = project(self.load(key, body), self.due(body))
+        update = project(self.load(key, body), self.due(body), self._book)
         return (Output(self._out.member_updates, to, self._encode(update)),)
 
     def _outputs(self, outcome: Outcome, arrived: int, now: int | None) -> list[Output]:
@@ -315,6 +335,8 @@ class MemberFold:
         for message in outcome.triggers:
             if isinstance(message, Trigger):
                 _count(stats.triggers, message.rule)
+                if self._guard is not None and now is not None:
+                    self._guard.raised(message.rule, now)
                 if self._on_raised is not None:
                     self._on_raised(arrived, parse_instant(message.due_at), now)
                 identity, kind, at = message.trigger_id, b"trigger", message.due_at
@@ -335,6 +357,10 @@ class MemberFold:
             if isinstance(decision, Decision):
                 verdict = (decision.rule, decision.verdict)
                 stats.verdicts[verdict] = stats.verdicts.get(verdict, 0) + 1
+            elif decision.kind == "segment":
+                entered = decision.after, "entered"
+                change = entered if decision.after else (decision.before, "left")
+                stats.segment_changes[change] = stats.segment_changes.get(change, 0) + 1
             else:
                 move = (decision.before, decision.after)
                 stats.transitions[move] = stats.transitions.get(move, 0) + 1

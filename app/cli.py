@@ -18,6 +18,7 @@ PARTS = (
     "app.importers.commands",
     "app.replay_command",
     "app.rules_commands",
+    "app.rfm_command",
     "app.member_command",
     "app.why_command",
     "app.contracts",

@@ -28,7 +28,7 @@ TOPICS: dict[str, Topic] = {
         "member_id",
     ),
     "decisions": Topic(
-        "The audit log: every candidate with its verdict, and every change of stage.",
+        "The audit log: every candidate with its verdict, and every change of stage and segment.",
         "member_id, or anonymous_id before identification",
     ),
     "member-updates": Topic(

@@ -157,6 +157,42 @@ TRANSITIONS = Declared(
     "Nothing: it is the life of the members. A flood into one stage is a feed that fell silent.",
     ("before", "after"),
 )
+FEED_SILENT = Declared(
+    "lifecycle_feed_silent",
+    Kind.GAUGE,
+    "1 for a feed (type and source) from which far less comes than is usual at this hour of the "
+    "week, 0 for one that is as usual. A feed that is not listed is not watched: it is too new or "
+    "too quiet.",
+    "At 1: look after its upstream app. What rules conclude from its silence waits (verdict "
+    "`suspended`) and expires; if the silence is meant, say so in the policy's `overrides`.",
+    ("type", "source"),
+)
+BREAKER_OPEN = Declared(
+    "lifecycle_breaker_open",
+    Kind.GAUGE,
+    "1 for a rule that has had many times its usual number of triggers today for the events that "
+    "they follow from, 0 for one that is as usual. A rule that is not listed is not watched yet.",
+    "At 1: look at the rule's latest change and at its decisions. What it finds waits (verdict "
+    "`suspended`) and expires; if it is meant, say so in the policy's `overrides`.",
+    ("rule",),
+)
+SEGMENT_MEMBERS = Declared(
+    "lifecycle_segment_members",
+    Kind.GAUGE,
+    "Members (and anonymous ids) in a segment, of the lanes that this worker works on. Counted by "
+    "going through the rows beside the work, some 2,000 a second; over all workers they add up.",
+    "Nothing: it is who the members are. For changes by the second see "
+    "`lifecycle_segment_changes_total`.",
+    ("segment",),
+)
+SEGMENT_CHANGES = Declared(
+    "lifecycle_segment_changes_total",
+    Kind.COUNTER,
+    "Members who came into a segment (`entered`) or out of it (`left`).",
+    "Nothing: it is the life of the members. A segment that all leave at once is a feed that fell "
+    "silent, or a table or a file that was changed.",
+    ("segment", "change"),
+)
 DEADLINES_ARMED = Declared(
     "lifecycle_deadlines_armed",
     Kind.GAUGE,

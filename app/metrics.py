@@ -27,6 +27,7 @@ from agents.serving import ProjectionStats
 from agents.stats import LaneStats
 from app import metric_list as declared
 from app.metric_list import METRICS, Declared, Kind
+from models.guard import Guard
 
 _LANE_COUNTERS: Mapping[str, Declared] = {
     "records": declared.RECORDS,
@@ -89,6 +90,9 @@ class Sources:
     """The brokers' time, which stamps what is sent."""
     ready: Callable[[], bool]
     version: str
+    census: Callable[[], Mapping[str, int]]
+    """Members by segment."""
+    guard: Guard | None = None
 
 
 class Metrics(Collector):
@@ -142,7 +146,13 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric of ``METRICS``, in their order."""
-        values = {**self._worker(), **self._members(), **self._lane_values(), **self._projection()}
+        values = {
+            **self._worker(),
+            **self._members(),
+            **self._lane_values(),
+            **self._closed(),
+            **self._projection(),
+        }
         histograms = {
             one.metric.name: one
             for one in (self._latency, self._append_latency, self._lateness, self._recovery)
@@ -180,8 +190,21 @@ class Metrics(Collector):
             declared.CANCELLED.name: _labelled(stats.cancelled),
             declared.VERDICTS.name: _by_labels(stats.verdicts),
             declared.TRANSITIONS.name: _by_labels(stats.transitions),
+            declared.SEGMENT_MEMBERS.name: _labelled(self._sources.census()),
+            declared.SEGMENT_CHANGES.name: _by_labels(stats.segment_changes),
             declared.ROWS_SAVED.name: _one(stats.rows_saved),
             declared.ROW_BYTES.name: _one(stats.state_bytes),
+        }
+
+    def _closed(self) -> dict[str, _Values]:
+        guard = self._sources.guard
+        feeds = guard.feeds() if guard is not None else {}
+        return {
+            declared.FEED_SILENT.name: {feed: float(silent) for feed, silent in feeds.items()},
+            declared.BREAKER_OPEN.name: {
+                (rule,): float(is_open)
+                for rule, is_open in (guard.rules() if guard is not None else {}).items()
+            },
         }
 
     def _lane_values(self) -> dict[str, _Values]:

@@ -5,6 +5,7 @@
 | ``{prefix}member:{member_id}`` | the last ``member_update`` of a member, JSON as in its topic |
 | ``{prefix}anonymous:{anonymous_id}`` | the same of an id that is not linked to a member |
 | ``{prefix}projected`` | hash: by partition of the topic, the offset that is to be written next |
+| ``{prefix}note:{name}`` | small things that workers keep for themselves |
 
 The prefix is the application's id and a colon. A member that is gone or erased has no key.
 """
@@ -117,6 +118,21 @@ class RedisStore:
         """
         found = await self._ask(self._client.get(self._key(identity.encode(), anonymous)))
         return found if isinstance(found, bytes) else None
+
+    async def note(self, name: str) -> bytes | None:
+        """Return what a worker has kept under a name; None when there is nothing.
+
+        Raises ``StoreUnavailable``.
+        """
+        found = await self._ask(self._client.get(self._prefix + b"note:" + name.encode()))
+        return found if isinstance(found, bytes) else None
+
+    async def keep_note(self, name: str, value: bytes) -> None:
+        """Keep something under a name.
+
+        Raises ``StoreUnavailable``.
+        """
+        await self._ask(self._client.set(self._prefix + b"note:" + name.encode(), value))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -46,7 +46,8 @@ def add_parsers(subparsers: "Subparsers") -> None:
 def run_replay(arguments: argparse.Namespace) -> int:
     """Replay and return the exit code: 0 done, 2 bad input."""
     began = time.monotonic()
-    book = book_of(arguments.config, settings_of(arguments))
+    settings = settings_of(arguments)
+    book = book_of(arguments.config, settings)
     report = ReadingReport()
     try:
         events = in_order(read_events(arguments.files, report, _progress))
@@ -80,6 +81,8 @@ def run_replay(arguments: argparse.Namespace) -> int:
         f"{len(events)} events of {len(run.members)} members: {tally.total()} triggers, "
         f"{cancelled} cancelled, {report.dead_letters} dead letters"
     )
+    if settings.assume_consent:
+        print("it is assumed that members agreed to marketing who said nothing")
     if arguments.json:
         print(json.dumps(summary))
     return DONE

@@ -69,7 +69,7 @@ def run_cases(cases: Iterable[tuple[str, Case]], config: LoadedConfig) -> list[F
         zone = case.clock.zone
         if zone not in books:
             limits = Limits(assume_consent=True, time_zone=zone)
-            books[zone] = RuleBook(rules, config.stages, policy, limits)
+            books[zone] = RuleBook(rules, config.stages, policy, limits, config.audiences)
         book = books[zone]
         when = book.rules[name].when
         same = getattr(when, "same", None)

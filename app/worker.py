@@ -19,6 +19,8 @@ from agents.members import BadShare, MemberEvent, MemberFold, MemberStats
 from agents.partitioner import partition_function
 from agents.ports import Clock
 from agents.serving import Projector, ProjectorConfig
+from app.census import Census
+from app.guard_keeper import GuardKeeper
 from app.http import Answers, Health, HttpServer
 from app.kafka_security import for_aiokafka, for_faust, for_librdkafka
 from app.member_lookup import MemberLookup
@@ -28,6 +30,7 @@ from app.stack.commands import default_data_dir
 from app.topology import changelog_name, client_config, output_topics
 from config.settings import Settings
 from models.events import MEMBER_TOPICS
+from models.guard import Guard
 from models.member import Member
 from models.rulebook import RuleBook
 
@@ -113,6 +116,17 @@ class Worker:
             ),
             self._store,
         )
+        policy = book.policy
+        self._guard: Guard | None = None
+        # What is usual is learnt from life itself: history and time that is made are no baseline.
+        if isinstance(clock, WallClock) and (policy.feeds or policy.breaker):
+            self._guard = Guard(book, lambda: len(self.app.lanes.running))
+        self._census = Census(
+            book,
+            lambda: self.app.lanes.running,
+            self._rows,
+            lambda: sum(stats.segment_changes.values()),
+        )
         self._metrics = Metrics(
             Sources(
                 members=stats,
@@ -123,6 +137,8 @@ class Worker:
                 wall=wall,
                 ready=lambda: self._health().ready,
                 version=version("member-lifecycle"),
+                census=lambda: self._census.members,
+                guard=self._guard,
             )
         )
         self._fold = MemberFold(
@@ -136,6 +152,7 @@ class Worker:
             settings.topic_prefix,
             self._metrics.raised,
             clock.now if isinstance(clock, WallClock) else None,
+            self._guard,
         )
         data_dir = (settings.data_dir or default_data_dir()) / "workers"
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -173,6 +190,12 @@ class Worker:
         rows: Mapping[bytes, bytes] = self.app.table.rows(number)
         return rows
 
+    def _keeper(self) -> GuardKeeper | None:
+        clock = self._clock
+        if self._guard is None or not isinstance(clock, WallClock):
+            return None
+        return GuardKeeper(self._guard, self._store, clock.now)
+
     def _serving(self) -> type[Service]:
         """Return the service that Faust starts and stops with the app: HTTP and the projection."""
         lookup = MemberLookup(
@@ -183,14 +206,21 @@ class Worker:
         )
         http = HttpServer(Answers(self._health, self._metrics.exposition, lookup.document))
         settings, projector, store = self._settings, self._projector, self._store
+        keeper, census = self._keeper(), self._census
 
         class Serving(Service):  # type: ignore[misc]
             async def on_start(self, *_: Any) -> None:
                 log.info("serving on %s", await http.start(settings.http_host, settings.http_port))
                 projector.start()
+                census.start()
+                if keeper is not None:
+                    keeper.start()
 
             async def on_stop(self, *_: Any) -> None:
                 await http.stop()
+                await census.stop()
+                if keeper is not None:
+                    await keeper.stop()
                 await projector.stop()
                 await store.close()
 

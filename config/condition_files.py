@@ -1,6 +1,7 @@
 """State conditions: the ``if`` of a rule file."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -9,6 +10,7 @@ from config.reading import MAX_DURATION, Field, Section, suggestion
 from config.vocabulary import EVENT_TYPES
 from models.conditions import LONGEST_SPEND
 from models.member import KEPT_ORDERS
+from models.rfm import BEST
 from models.rules import (
     BirthdayKnown,
     EventsAre,
@@ -20,12 +22,18 @@ from models.rules import (
     PointsAre,
     Reachable,
     Requirement,
+    RfmIs,
     SpendIs,
 )
 from models.stages import BANDS, STAGES
 from models.times import format_duration
 
 _MOST_EVER = 1_000_000
+_SCORES: tuple[Literal["recency", "frequency", "monetary"], ...] = (
+    "recency",
+    "frequency",
+    "monetary",
+)
 _MOST_AMOUNT = 1e9
 
 
@@ -34,6 +42,8 @@ class Known(msgspec.Struct, frozen=True):
 
     tags: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
+    # Of a segment: itself, and those that stand below it.
+    below: tuple[str, ...] = ()
     festivals: Festivals = {}
 
 
@@ -161,19 +171,36 @@ def _birthday(field: Field, _: Known) -> list[Requirement]:
     return [BirthdayKnown(field.choice(("known", "unknown")) == "known")]
 
 
+def _rfm(field: Field, _: Known) -> list[Requirement]:
+    section = field.section(_SCORES)
+    if section.is_empty():
+        field.wrong(f"needs at least one of {', '.join(_SCORES)}")
+    found: list[Requirement] = []
+    for what in _SCORES:
+        if what in section:
+            low, high, _within = _bounds(section.require(what), _whole(BEST))
+            found.append(RfmIs(what, _int(low), _int(high)))
+    return found
+
+
 def _marked(kind: str) -> "Reader":
     def read(field: Field, known: Known) -> list[Requirement]:
         names = known.tags if kind == "tag" else known.segments
-        found = []
-        for one in field.each():
-            name = one.name()
-            if name and name not in names:
-                allowed = f"defined: {', '.join(names)}" if names else f"no {kind} is defined"
-                one.wrong(f"{name!r} is no {kind}; {allowed}{suggestion(name, names)}")
-            found.append(name)
+        found = [read_name(one, kind, names, known.below) for one in field.each()]
         return [Marked(kind, tuple(found))]  # type: ignore[arg-type]
 
     return read
+
+
+def read_name(field: Field, kind: str, names: Sequence[str], below: Sequence[str] = ()) -> str:
+    """Return the name of a tag or a segment, which must be one of ``names``."""
+    name = field.name()
+    if kind == "segment" and name in below:
+        field.wrong(f"{name!r} does not stand above: a segment may only name those that do")
+    elif name and name not in names:
+        allowed = f"defined: {', '.join(names)}" if names else f"no {kind} is defined"
+        field.wrong(f"{name!r} is no {kind}; {allowed}{suggestion(name, names)}")
+    return name
 
 
 Reader = Callable[[Field, Known], list[Requirement]]
@@ -192,6 +219,7 @@ _READERS: dict[str, Reader] = {
     "campaign": _one_of("campaign", None),
     "reachable": _reachable,
     "birthday": _birthday,
+    "rfm": _rfm,
     "tags": _marked("tag"),
     "segments": _marked("segment"),
 }

@@ -9,8 +9,11 @@ from config.calendar_files import read_festivals
 from config.condition_files import Known
 from config.errors import ConfigError, ConfigErrors
 from config.policy_files import read_policy
+from config.rfm_files import read_tables
 from config.rule_files import POLICY_FILE, read_rules
+from config.segment_files import known_with, read_segments
 from config.stage_files import read_stages
+from models.audiences import Audiences
 from models.policy import Policy
 from models.rules import Rule
 from models.stages import StageTable
@@ -18,14 +21,17 @@ from models.stages import StageTable
 RULES_FOLDER = "rules"
 STAGES_FILE = "stages.yaml"
 CALENDAR_FILE = "calendar.yaml"
+SEGMENTS_FILE = "segments.yaml"
+RFM_FILE = "rfm.yaml"
 
 
 class LoadedConfig(msgspec.Struct, frozen=True):
-    """What the business chose: rules by name, the lifecycle table, the policy."""
+    """What the business chose: rules by name, the lifecycle table, the policy, the segments."""
 
     rules: tuple[Rule, ...]
     stages: StageTable
     policy: Policy
+    audiences: Audiences
 
 
 def package_dir() -> Path:
@@ -48,14 +54,19 @@ def load_config(directory: Path | None = None) -> LoadedConfig:
     if directory is not None:
         _check(directory)
     festivals, errors = read_festivals(find(directory, CALENDAR_FILE))
-    known = Known(festivals=festivals)
+    audiences, segment_errors = read_segments(find(directory, SEGMENTS_FILE))
+    tables, table_errors = read_tables(find(directory, RFM_FILE))
+    audiences = msgspec.structs.replace(audiences, tables=tables)
+    errors += segment_errors + table_errors
+    known = known_with(audiences, Known(festivals=festivals))
     rules, rule_errors = read_rules(find(directory, RULES_FOLDER), known)
     stages, stage_errors = read_stages(find(directory, STAGES_FILE))
-    policy, policy_errors = read_policy(policy_path(directory))
+    names = {rule.name for rule in rules}
+    policy, policy_errors = read_policy(policy_path(directory), None if rule_errors else names)
     errors += rule_errors + stage_errors + policy_errors
     if errors:
         raise ConfigErrors(errors)
-    return LoadedConfig(tuple(rules), stages, policy)
+    return LoadedConfig(tuple(rules), stages, policy, audiences)
 
 
 def policy_path(directory: Path | None) -> Path:
@@ -70,7 +81,7 @@ def _check(directory: Path) -> None:
     if not directory.is_dir():
         errors.append(ConfigError(str(directory), 0, 0, "", "", "is not a folder"))
     for path in sorted(directory.glob("*.yaml")):
-        if path.name not in (STAGES_FILE, POLICY_FILE, CALENDAR_FILE):
+        if path.name not in (STAGES_FILE, POLICY_FILE, CALENDAR_FILE, SEGMENTS_FILE, RFM_FILE):
             message = f"is not read: rules lie in {directory / RULES_FOLDER}"
             errors.append(ConfigError(str(path), 0, 0, "", "", message))
     rules = directory / RULES_FOLDER

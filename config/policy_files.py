@@ -1,18 +1,22 @@
 """What may be sent, from ``policy.yaml``; an empty file is no policy at all."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
 from config.errors import ConfigError, ConfigErrors
+from config.override_files import overrides
 from config.reading import Field, Report, Section
 from config.yaml_source import Node, parse_file
 from models.hearing import LONGEST_HOLD
 from models.policy import (
     PURPOSES,
     Arbitration,
+    Breaker,
     Cap,
     Consent,
+    FeedWatch,
     Holdout,
     Holds,
     Policy,
@@ -37,6 +41,9 @@ _FIELDS = (
     "quiet_hours",
     "pace",
     "sent_is_reported",
+    "feeds",
+    "breaker",
+    "overrides",
 )
 _DEFAULTS: tuple[Literal["allowed", "denied"], ...] = ("allowed", "denied")
 _THENS: tuple[Then, ...] = ("defer", "drop")
@@ -50,6 +57,10 @@ _MOST = 20
 _LONGEST_CAP = 90 * DAY
 _LONGEST_WINDOW = HOUR
 _LONGEST_PACE = 6 * HOUR
+_LONGEST_DELAY = 7 * DAY
+# Two weeks show each hour of the week twice.
+_LEAST_LEARNING = 14 * DAY
+_LONGEST_LEARNING = 90 * DAY
 
 
 def load_policy(path: Path) -> Policy:
@@ -60,8 +71,13 @@ def load_policy(path: Path) -> Policy:
     return policy
 
 
-def read_policy(path: Path) -> tuple[Policy, list[ConfigError]]:
-    """Return the policy of a file and every mistake in it."""
+def read_policy(
+    path: Path, rules: Collection[str] | None = None
+) -> tuple[Policy, list[ConfigError]]:
+    """Return the policy of a file and every mistake in it.
+
+    With the names of the ``rules`` also what it says about others.
+    """
     root, errors = parse_file(path)
     if root is None:
         return Policy(), errors
@@ -83,6 +99,9 @@ def read_policy(path: Path) -> tuple[Policy, list[ConfigError]]:
         quiet_hours=section.optional("quiet_hours", _quiet_hours, None),
         pace=section.optional("pace", lambda field: _span(field, _LONGEST_PACE), 0),
         sent_is_reported=section.optional("sent_is_reported", Field.flag, True),
+        feeds=section.optional("feeds", _feeds, None),
+        breaker=section.optional("breaker", _breaker, None),
+        overrides=section.optional("overrides", lambda field: overrides(field, rules), ()),
     )
     if not report.errors:
         _check_together(policy, section)
@@ -232,6 +251,44 @@ def _quiet_hours(field: Field) -> QuietHours:
     )
 
 
+def _feeds(field: Field) -> FeedWatch:
+    section = field.section(("below", "expected", "learn", "delays"))
+    default = FeedWatch()
+    watch = FeedWatch(
+        section.optional("below", _share, default.below),
+        section.optional("expected", lambda one: one.integer(10, 1_000_000), default.expected),
+        section.optional("learn", _learning, default.learn),
+        section.optional("delays", _delays, {}),
+    )
+    if not 0 < watch.below < 1 and "below" in section:
+        section.require("below").wrong("must be more than 0% and less than 100%")
+    return watch
+
+
+def _delays(field: Field) -> dict[str, int]:
+    section = field.open_section("a mapping of sources to durations, such as {pos: 24h}")
+    sources = list(field.node.value) if field.node and isinstance(field.node.value, dict) else []
+    return {source: _span(section.require(source), _LONGEST_DELAY) for source in sources}
+
+
+def _learning(field: Field) -> int:
+    found = field.duration()
+    if not _LEAST_LEARNING <= found <= _LONGEST_LEARNING:
+        least, most = format_duration(_LEAST_LEARNING), format_duration(_LONGEST_LEARNING)
+        field.wrong(f"must be from {least} to {most}")
+    return found
+
+
+def _breaker(field: Field) -> Breaker:
+    section = field.section(("times", "at_least", "learn"))
+    default = Breaker()
+    return Breaker(
+        section.optional("times", lambda one: one.number(1.5, 1000), default.times),
+        section.optional("at_least", lambda one: one.integer(1, 10**9), default.at_least),
+        section.optional("learn", _learning, default.learn),
+    )
+
+
 def _minute(field: Field) -> int:
     value = field.node.value if field.node else None
     match = _CLOCK.fullmatch(value) if isinstance(value, str) else None
@@ -252,5 +309,6 @@ def _check_together(policy: Policy, section: Section) -> None:
         day = (quiet.start - quiet.end) % 1440 * MINUTE
         if policy.pace >= day - HOUR:
             section.require("pace").wrong("is longer than the time between two quiet hours")
-    if policy.pace and quiet is None:
+    waits = policy.feeds or policy.breaker or policy.overrides
+    if policy.pace and quiet is None and not waits:
         section.require("pace").wrong("spreads what quiet hours kept, and there are none")

@@ -99,7 +99,7 @@ def _read_rule(path: Path, known: Known) -> tuple[Rule | None, str, list[ConfigE
 
 
 def _rule(section: Section, name: str, known: Known) -> Rule:
-    when, unless = read_when(section.require("when"), known.festivals)
+    when, unless = read_when(section.require("when"), known)
     return Rule(
         name=name,
         version=section.require("version").integer(1, 1_000_000),

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from config.calendar_files import Festivals
 from config.calendar_rules import read_calendar
+from config.condition_files import Known, read_name
 from config.patterns import read_patterns, require_field, section_patterns
 from config.reading import MAX_DURATION, Field, Section
 from config.vocabulary import fields_of
-from models.member import KEPT_ORDERS
+from models.conditions import LONGEST_SPEND
+from models.member import CELL, KEPT_ORDERS
 from models.rules import (
     SAME_FIELDS,
     Absence,
@@ -20,6 +21,8 @@ from models.rules import (
     Measure,
     OrdersAtLeast,
     Pattern,
+    SegmentEntered,
+    SegmentLeft,
     Sequence,
     Series,
     StageEntered,
@@ -39,17 +42,17 @@ MOST_AMOUNT = 1e9
 _MEASURES: tuple[Measure, ...] = ("points", "orders", "spend")
 
 
-def read_when(field: Field, festivals: Festivals) -> tuple[When, OrdersAtLeast | None]:
+def read_when(field: Field, known: Known) -> tuple[When, OrdersAtLeast | None]:
     """Return the condition and its exception; a broken one reads as a placeholder."""
-    kinds = (*KINDS, "calendar")
+    kinds = (*KINDS, *NAMING)
     section = field.section((*kinds, "where", "unless"))
     unless = section.optional("unless", _unless, None)
     given = [kind for kind in kinds if kind in section]
     if len(given) != 1 and not section.broken:
         field.wrong(f"needs exactly one of {', '.join(kinds)}; has {' and '.join(given) or 'none'}")
     when: When = StageEntered(STAGES[0])
-    if given and given[0] == "calendar":
-        when = read_calendar(section.require("calendar"), festivals)
+    if given and given[0] in NAMING:
+        when = NAMING[given[0]](section.require(given[0]), known)
     elif given:
         when = KINDS[given[0]](section, section.require(given[0]))
     if "where" in section and "event" not in section:
@@ -176,6 +179,11 @@ def _crosses(_: Section, field: Field) -> When:
         section.require("within").wrong("points are a balance, which has no window")
     if measure != "points" and not within:
         section.require("within", f"is missing: {measure} are those of the last so many days")
+    if measure == "spend" and (within % CELL or within > LONGEST_SPEND):
+        section.require("within").must(
+            f"a multiple of {format_duration(CELL)} up to {format_duration(LONGEST_SPEND)}, as "
+            "spend is kept in cells (sum knows any window)"
+        )
     if dwell and measure != "points" and not upward:
         section.require("dwell").wrong("what falls below by time alone does not come back by it")
     return Crosses(measure, level, back, upward, within, dwell)
@@ -233,6 +241,16 @@ KINDS: dict[str, Callable[[Section, Field], When]] = {
     "activity_drop": _activity_drop,
     "late_for_member": _late_for_member,
 }
+# Those that name what other files define.
+NAMING: dict[str, Callable[[Field, Known], When]] = {
+    "calendar": lambda field, known: read_calendar(field, known.festivals),
+    "segment_entered": lambda field, known: SegmentEntered(_segment(field, known)),
+    "segment_left": lambda field, known: SegmentLeft(_segment(field, known)),
+}
+
+
+def _segment(field: Field, known: Known) -> str:
+    return read_name(field, "segment", known.segments)
 
 
 def has_item(when: When) -> bool:

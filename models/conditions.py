@@ -1,14 +1,19 @@
 """State conditions: what a rule's ``if`` asks of the member at the instant a candidate is due."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Protocol, TypeAlias
 
 from models.calendar import birthday_of
 from models.events import CODE_OF
-from models.facts import CELL, CELLS, refuses
-from models.member import Member
+from models.facts import CELLS, refuses, spent_within
+from models.ids import name_hash
+from models.member import CELL, Member
+from models.rfm import unpack
 from models.rules import (
     BirthdayKnown,
     EventsAre,
+    If,
     IsIn,
     LastWas,
     Marked,
@@ -16,17 +21,36 @@ from models.rules import (
     PointsAre,
     Reachable,
     Requirement,
+    RfmIs,
     Rule,
     SpendIs,
 )
 from models.stages import BANDS, STAGES
-from models.transitions import ACTIVE
+from models.times import MAX_INSTANT
 
 # The ring of 28-day cells, beyond which spend in a window is not known.
 LONGEST_SPEND = CELLS * CELL
 
 
-def first_unmet(member: Member, rule: Rule, at: int) -> Requirement | str | None:
+ACTIVE = STAGES.index("active")
+
+Test: TypeAlias = Callable[[Member, int], bool]
+Turns: TypeAlias = Callable[[Member], list[int]]
+
+
+class Asks(Protocol):
+    """A rule or a segment: a condition, and the purpose whose consent counts."""
+
+    @property
+    def condition(self) -> If | None:
+        """What must hold of the member."""
+
+    @property
+    def purpose(self) -> str:
+        """``marketing`` or ``service``."""
+
+
+def first_unmet(member: Member, rule: Asks, at: int) -> Requirement | str | None:
     """Return what of the rule's ``if`` does not hold at ``at``: None when all of it does.
 
     The first requirement that fails; ``any`` or ``not`` when it was one of those lists.
@@ -44,38 +68,117 @@ def first_unmet(member: Member, rule: Rule, at: int) -> Requirement | str | None
     return None
 
 
-def _all(member: Member, rule: Rule, group: Sequence[Requirement], at: int) -> bool:
+def _all(member: Member, rule: Asks, group: Sequence[Requirement], at: int) -> bool:
     return all(holds(member, rule, requirement, at) for requirement in group)
 
 
-def holds(member: Member, rule: Rule, wanted: Requirement, at: int) -> bool:
+def holds(member: Member, rule: Asks, wanted: Requirement, at: int) -> bool:
     """Tell whether one requirement holds at ``at``; what happened at ``at`` itself counts."""
+    return _test_of(wanted, rule.purpose)(member, at)
+
+
+def test_of(wanted: If, purpose: str) -> Test:
+    """Return a function that tells whether a condition holds of a member at an instant."""
+    tests = _tests_of(wanted.tests, purpose)
+    any_of = [_tests_of(group, purpose) for group in wanted.any_of]
+    none_of = [_tests_of(group, purpose) for group in wanted.none_of]
+    if len(tests) == 1 and not any_of and not none_of:
+        return tests[0]
+
+    def test(member: Member, at: int) -> bool:
+        return (
+            _all_hold(tests, member, at)
+            and (not any_of or any(_all_hold(group, member, at) for group in any_of))
+            and not any(_all_hold(group, member, at) for group in none_of)
+        )
+
+    return test
+
+
+def _tests_of(wanted: Sequence[Requirement], purpose: str) -> list[Test]:
+    return [_test_of(requirement, purpose) for requirement in wanted]
+
+
+def _all_hold(tests: Sequence[Test], member: Member, at: int) -> bool:
+    for test in tests:  # noqa: SIM110  (this runs for every event)
+        if not test(member, at):
+            return False
+    return True
+
+
+@cache
+def _test_of(wanted: Requirement, purpose: str) -> Test:
     match wanted:
         case OrdersAre(at_least=low, below=high, within=within):
-            return _between(_orders(member, within, at), low, high)
+            return lambda member, at: _between(_orders(member, within, at), low, high)
         case SpendIs(at_least=low, below=high, within=within):
-            return _between(_spend(member, within, at) / 100, low, high)
+            return lambda member, at: _between(_spend(member, within, at) / 100, low, high)
         case EventsAre(of=kind, at_least=low, below=high):
-            return _between(member.counts.get(CODE_OF[kind], 0), low, high)
+            code = CODE_OF[kind]
+            return lambda member, _: _between(member.counts.get(code, 0), low, high)
         case PointsAre(at_least=low, below=high):
-            points = member.loyalty.points if member.loyalty is not None else None
-            return points is not None and _between(points, low, high)
+            return lambda member, _: _points_are(member, low, high)
         case IsIn(what=what, words=words):
-            return _word(member, what) in words
+            return lambda member, _: _word(member, what) in words
         case LastWas(what=what, older_than=older, newer_than=newer):
-            last = _last(member, what)
-            return (
-                last > 0
-                and (older is None or at - last >= older)
-                and (newer is None or at - last < newer)
-            )
+            return _last_was(_LAST[what], older or 0, newer or MAX_INSTANT)
         case Reachable(channels=channels):
-            return any(_reaches(member, rule, channel) for channel in channels)
+            return lambda member, _: any(_reaches(member, purpose, name) for name in channels)
         case BirthdayKnown(known=known):
-            said, _ = member.profile.get("birthday", (None, 0))
-            return (birthday_of(said) is not None) is known
-        case Marked():
-            return False
+            return lambda member, _: _knows_birthday(member) is known
+        case Marked(kind="tag", names=names):
+            return lambda member, at: any(_is_tagged(member, name, at) for name in names)
+        case Marked(names=names):
+            ids = frozenset(map(name_hash, names))
+            return lambda member, _: (
+                member.labels is not None and not ids.isdisjoint(member.labels.segments)
+            )
+        case RfmIs(what=what, at_least=low, below=high):
+            return lambda member, _: _scores_are(member, what, low, high)
+
+
+def turns_of(wanted: Requirement) -> Turns | None:
+    """Return a function that gives the instants at which time alone may change whether it holds.
+
+    They may lie in the past. None when time alone changes nothing; tags, segments and RFM have
+    deadlines of their own.
+    """
+    match wanted:
+        case OrdersAre(within=int(within)):
+            return lambda member: [order + within for order in member.orders]
+        case SpendIs(within=int(within)):
+            return lambda member: [
+                (member.ring[index] + 1) * CELL + within for index in range(0, len(member.ring), 3)
+            ]
+        case LastWas(what=what, older_than=older, newer_than=newer):
+            last = _LAST[what]
+            spans = [span for span in (older, newer) if span is not None]
+            return lambda member: [last(member) + span for span in spans]
+    return None
+
+
+def _last_was(last: Callable[[Member], int], older: int, newer: int) -> Test:
+    return lambda member, at: (was := last(member)) > 0 and older <= at - was < newer
+
+
+def _points_are(member: Member, low: float | None, high: float | None) -> bool:
+    points = member.loyalty.points if member.loyalty is not None else None
+    return points is not None and _between(points, low, high)
+
+
+def _knows_birthday(member: Member) -> bool:
+    said, _ = member.profile.get("birthday", (None, 0))
+    return birthday_of(said) is not None
+
+
+def _scores_are(member: Member, what: str, low: int | None, high: int | None) -> bool:
+    scores = unpack(member.labels.rfm) if member.labels is not None else None
+    return scores is not None and _between(getattr(scores, what), low, high)
+
+
+def _is_tagged(member: Member, name: str, at: int) -> bool:
+    tag = member.labels.tags.get(name) if member.labels is not None else None
+    return tag is not None and (tag.until == 0 or at < tag.until)
 
 
 def _between(number: float, low: float | None, high: float | None) -> bool:
@@ -91,9 +194,7 @@ def _orders(member: Member, within: int | None, at: int) -> int:
 def _spend(member: Member, within: int | None, at: int) -> int:
     if within is None:
         return member.spend
-    oldest = (at - within) // CELL
-    ring = member.ring
-    return sum(ring[i + 2] for i in range(0, len(ring), 3) if oldest <= ring[i] <= at // CELL)
+    return spent_within(member.ring, within, at)
 
 
 def _word(member: Member, what: str) -> str | None:
@@ -108,19 +209,17 @@ def _word(member: Member, what: str) -> str | None:
     return source if what == "source" else campaign
 
 
-def _last(member: Member, what: str) -> int:
-    match what:
-        case "last_order":
-            return member.orders[-1] if member.orders else 0
-        case "last_activity":
-            return member.last_activity
-    return member.registered_at
+_LAST: dict[str, Callable[[Member], int]] = {
+    "last_order": lambda member: member.orders[-1] if member.orders else 0,
+    "last_activity": lambda member: member.last_activity,
+    "registered": lambda member: member.registered_at,
+}
 
 
-def _reaches(member: Member, rule: Rule, channel: str) -> bool:
+def _reaches(member: Member, purpose: str, channel: str) -> bool:
     said = member.profile.get("channels")
     listed = said is None or not isinstance(said[0], tuple | list) or channel in said[0]
-    return listed and not refuses(member, rule.purpose, channel)
+    return listed and not refuses(member, purpose, channel)
 
 
 # What a late order changes in the past: these are told exactly as of any instant.

@@ -1,9 +1,12 @@
 """Machines that count: a number of events or a sum in a window, a level crossed, a word said."""
 
+from abc import ABC, abstractmethod
 from bisect import insort
 
+from models.facts import cents, spent_within, with_orders
 from models.ids import name_hash
 from models.logs import Due, Log
+from models.member import CELL
 from models.rules import Count, Crosses, Sum, TierEntered
 
 # Parts of one unit: amounts are whole thousandths inside.
@@ -17,30 +20,103 @@ def parts(amount: float) -> int:
     return round(amount * PARTS)
 
 
-class Window:
+class Reach(ABC):
     """How much there was in the last ``within`` milliseconds: in at ``level``, out below ``back``.
 
-    ``times``: since when it is in (0: out), then the events, oldest first, no more than matter.
+    The first of ``times`` says since when it is in (0: out).
+    """
+
+    def __init__(self, level: int, back: int, within: int) -> None:
+        self.longest = within
+        self._level, self._back = level, back
+
+    def step(self, state: Log, at: int, what: int) -> None:
+        """Add an event."""
+        if not state.times:
+            state.times.append(0)
+        if state.times[0] and self.total(state, at) < self._back:
+            state.times[0] = 0
+        self._add(state, at, what)
+        if not state.times[0] and self.total(state, at) >= self._level:
+            state.times[0] = at
+
+    def dues(self, when: Count | Sum | Crosses, state: Log) -> tuple[Due, ...]:
+        """Return when it has been in for the dwell; on the way down, when it goes out."""
+        since = state.times[0] if state.times else 0
+        if not since:
+            return ()
+        if not isinstance(when, Crosses):
+            return (Due(since, since),)
+        if not when.upward:
+            leaves = self._leaves(state)
+            return (Due(leaves, leaves),)
+        if when.dwell and since + when.dwell >= self._leaves(state):
+            return ()
+        return (Due(since + when.dwell, since),)
+
+    @abstractmethod
+    def _add(self, state: Log, at: int, what: int) -> None:
+        """Add an event to what is counted."""
+
+    @abstractmethod
+    def total(self, state: Log, at: int) -> int:
+        """Return how much of what decides is in the window that ends at ``at``."""
+
+    @abstractmethod
+    def _leaves(self, state: Log) -> int:
+        """Return when so much has left the window that less than ``back`` is in it."""
+
+    @abstractmethod
+    def absorb(self, state: Log, at: int, what: int) -> None:
+        """Change the state by an event that is too late to take its place."""
+
+    @abstractmethod
+    def is_over(self, state: Log, at: int) -> bool:
+        """Tell whether the state is that of a member who has never done anything."""
+
+
+class Spent(Reach):
+    """What the orders came to, in cents: ``values`` are the cells of the member's ring."""
+
+    def _add(self, state: Log, at: int, what: int) -> None:
+        state.values = with_orders(state.values, at // CELL, 1, what)
+
+    def absorb(self, state: Log, at: int, what: int) -> None:
+        """Leave a late order: it is in the ring."""
+
+    def total(self, state: Log, at: int) -> int:
+        """Return what is in the window that ends at ``at``, to the cell."""
+        return spent_within(state.values, self.longest, at)
+
+    def _leaves(self, state: Log) -> int:
+        cells = {state.values[i]: state.values[i + 2] for i in range(0, len(state.values), 3)}
+        total = 0
+        for cell in sorted(cells, reverse=True):
+            total += cells[cell]
+            if total >= self._back:
+                return (cell + 1) * CELL + self.longest
+        return 0
+
+    def is_over(self, state: Log, at: int) -> bool:
+        """Tell whether it is out."""
+        return not state.times or not state.times[0] or self.total(state, at) < self._back
+
+
+class Window(Reach):
+    """The events of a window: after the first, ``times`` are theirs, no more than matter.
+
     ``values``: their amounts, when it is a sum.
     """
 
     def __init__(self, level: int, back: int, within: int, *, amounts: bool) -> None:
-        self.longest = within
-        self._level, self._back, self._amounts = level, back, amounts
+        super().__init__(level, back, within)
+        self._amounts = amounts
 
-    def step(self, state: Log, at: int, what: int) -> None:
-        """Add an event."""
-        times = state.times
-        if not times:
-            times.append(0)
-        if times[0] and self.total(state, at) < self._back:
-            times[0] = 0
-        times.append(at)
+    def _add(self, state: Log, at: int, what: int) -> None:
+        state.times.append(at)
         if self._amounts:
             state.values.append(what)
         self._trim(state)
-        if not times[0] and self.total(state, at) >= self._level:
-            times[0] = at
 
     def absorb(self, state: Log, at: int, what: int) -> None:
         """Let a late event count from now on."""
@@ -76,22 +152,7 @@ class Window:
         pairs = zip(state.times[1:], state.values, strict=True)
         return sum(amount for one, amount in pairs if one > oldest)
 
-    def dues(self, when: Count | Sum | Crosses, state: Log) -> tuple[Due, ...]:
-        """Return when it has been in for the dwell; on the way down, when it goes out."""
-        since = state.times[0] if state.times else 0
-        if not since:
-            return ()
-        if not isinstance(when, Crosses):
-            return (Due(since, since),)
-        if not when.upward:
-            leaves = self._leaves(state)
-            return (Due(leaves, leaves),)
-        if when.dwell and since + when.dwell >= self._leaves(state):
-            return ()
-        return (Due(since + when.dwell, since),)
-
     def _leaves(self, state: Log) -> int:
-        """Return when so much has left the window that less than ``back`` is in it."""
         total = 0
         for index in range(len(state.times) - 1, 0, -1):
             total += state.values[index - 1] if self._amounts else 1
@@ -162,7 +223,7 @@ class Word:
         return not state.values
 
 
-def window_of(when: Count | Sum | Crosses) -> Window:
+def window_of(when: Count | Sum | Crosses) -> Reach:
     """Return the machine of a rule with a window."""
     match when:
         case Count(at_least=count, within=within):
@@ -174,7 +235,7 @@ def window_of(when: Count | Sum | Crosses) -> Window:
             upper, lower = (level, back) if upward else (back, level)
             if when.measure == "orders":
                 return Window(round(upper), round(lower), within, amounts=False)
-            return Window(parts(upper), parts(lower), within, amounts=True)
+            return Spent(cents(upper), cents(lower), within)
 
 
 def level_of(when: Crosses) -> Level:

@@ -2,8 +2,8 @@
 
 What a festival or a weekly ritual comes to depends on the zone alone and is worked out once for all
 members of the zone; birthdays, anniversaries and ends are the member's own. A rule that asks for
-something that only an event can change (a tier, a stage, points) gives no deadline to a member who
-lacks it, so that a ritual of the gold tier leaves the others asleep.
+something that only an event can bring (a tier, a stage, points, three orders in 90 days) gives no
+deadline to a member who lacks it, so that a ritual of the gold tier leaves the others asleep.
 
 A deadline belongs to the past once the member's time has reached it. An event that comes late, but
 in order, may show that the past was another one (the birthday had been said before the morning of
@@ -94,11 +94,9 @@ def _next_after(member: Member, diary: Diary, after: int, to: int = NEVER) -> in
         for nominal, day, dated in diary.ahead(zone, after):
             if nominal >= earliest or nominal > to:
                 break
-            spread = dated.calendar.spread
-            if _concerns(dated, member, nominal + spread):
-                due = nominal + share_of(member.id, day, spread)
-                if after < due < earliest:
-                    earliest = due
+            due = nominal + share_of(member.id, day, dated.calendar.spread)
+            if after < due < earliest and _concerns(dated, member, due):
+                earliest = due
     for own in _own(member, diary, zone, after, to):
         if own.at < earliest and _concerns(own.dated, member, own.at):
             earliest = own.at

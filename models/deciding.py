@@ -1,8 +1,9 @@
 """Deciding about candidates: each gets one verdict, recorded; some become triggers.
 
 The order in which a candidate is asked about: what the rule itself says (history, lateness,
-``unless``, re-entry, expiry), mute and stop, consent, reachability, unsolved problems, silence
-after an order, control groups, cool-down and caps, competition, quiet hours. The first no counts.
+``unless``, re-entry, expiry), mute and stop, consent, reachability, unsolved problems, silent
+feeds and breakers, silence after an order, control groups, cool-down and caps, competition, quiet
+hours. The first no counts.
 """
 
 import msgspec
@@ -17,12 +18,13 @@ from models.member import KEPT_OPEN, KEPT_RAISED, Member
 from models.outcome import Candidate, Context, Outcome
 from models.overtaking import cancel, supersede
 from models.permission import barred, channels_for, has_ordered, held_back, reachable
-from models.pressure import Pause, quiet_at, quiet_from, silence_at, uncapped
+from models.pressure import Pause, next_look, quiet_at, quiet_from, silence_at, uncapped
 from models.rulebook import RuleBook
 from models.rules import Series
 from models.sequences import run_of
 from models.stages import STAGES
-from models.standing import MORNING, SILENCE, WINDOW, Held, OpenTrigger
+from models.standing import MORNING, OPENING, SILENCE, WINDOW, Held, OpenTrigger
+from models.suspending import suspended
 from models.times import rfc3339
 from models.triggers import Decision, Trigger, Verdict
 from models.wording import is_chinese, unmet
@@ -31,8 +33,8 @@ from models.wording import is_chinese, unmet
 class Ruling(msgspec.Struct, frozen=True):
     """What was decided about one candidate, and why.
 
-    ``held`` is decided about a candidate that waits until ``until`` for what ``waits_for`` says,
-    ``raised`` about one that may become a trigger on ``channels``.
+    ``held`` and ``suspended`` are decided about a candidate that waits until ``until`` for what
+    ``waits_for`` says, ``raised`` about one that may become a trigger on ``channels``.
     """
 
     verdict: Verdict
@@ -136,6 +138,9 @@ def _policy_verdict(outcome: Outcome, candidate: Candidate, context: Context) ->
     why = held_back(member, rule, at, book)
     if why is not None:
         return Ruling("hold", why)
+    why = suspended(rule, at, context)
+    if why is not None:
+        return _suspending(member, candidate, why, at, book)
     pause = silence_at(member, rule, at, book)
     if pause is not None:
         return _waiting("silence", pause, SILENCE, candidate)
@@ -164,6 +169,15 @@ def _competing(outcome: Outcome, candidate: Candidate, ruling: Ruling, context: 
     return Ruling("held", "others may compete", ruling.channels, end, WINDOW)
 
 
+def _suspending(member: Member, candidate: Candidate, why: str, at: int, book: RuleBook) -> Ruling:
+    """Let a candidate wait for what nobody knows the end of: it is asked about now and then."""
+    expires = expiry_of(candidate)
+    if at >= expires:
+        return Ruling("expired", f"{why}; it expires before")
+    until = min(next_look(member, at, book.policy), expires)
+    return Ruling("suspended", why, until=until, waits_for=OPENING)
+
+
 def _waiting(verdict: Verdict, pause: Pause, waits_for: int, candidate: Candidate) -> Ruling:
     if pause.then == "drop":
         return Ruling(verdict, pause.why)
@@ -181,6 +195,10 @@ def _carry_out(outcome: Outcome, candidate: Candidate, ruling: Ruling, context: 
     match ruling.verdict:
         case "held":
             if ruling.waits_for != WINDOW:
+                record(outcome, candidate, ruling.verdict, ruling.why, until=ruling.until)
+            _hold(outcome, candidate, ruling, book)
+        case "suspended":
+            if candidate.held is None or candidate.held.waits_for != OPENING:
                 record(outcome, candidate, ruling.verdict, ruling.why, until=ruling.until)
             _hold(outcome, candidate, ruling, book)
         case "raised":
@@ -305,7 +323,9 @@ def _raise(
     book: RuleBook,
 ) -> None:
     member, rule, due = outcome.member, candidate.rule, candidate.due
-    supersede(outcome, rule, due, book)
+    # What was due long ago and had to wait meets what is open now, and not what was then.
+    at = due if candidate.held is None else member.advanced_to
+    supersede(outcome, rule, due, at, book)
     outcome.triggers.append(trigger)
     _use_up_reentry(member, candidate, book)
     opened = _open_trigger(member, candidate, channels, book)
@@ -313,7 +333,7 @@ def _raise(
     if member.id not in book.limits.test_members:
         note(member, opened, rule.group, member.advanced_to, book.policy)
     if len(member.open) > KEPT_OPEN:
-        _withdraw_one(outcome, due, book)
+        _withdraw_one(outcome, at, book)
 
 
 def _open_trigger(
@@ -331,15 +351,15 @@ def _open_trigger(
     )
 
 
-def _withdraw_one(outcome: Outcome, due: int, book: RuleBook) -> None:
+def _withdraw_one(outcome: Outcome, at: int, book: RuleBook) -> None:
     """Make room: what cannot be watched any longer is withdrawn, for an opt-out must reach it."""
     member = outcome.member
     # What has expired is only kept for what may arrive late, and is no longer anybody's.
-    alive = [trigger for trigger in member.open if trigger.expires > due]
+    alive = [trigger for trigger in member.open if trigger.expires > at]
     if len(alive) > KEPT_OPEN:
         dropped = min(alive, key=lambda trigger: trigger.expires)
         alive.remove(dropped)
-        cancel(outcome, dropped, due, "too many open triggers", book)
+        cancel(outcome, dropped, at, "too many open triggers", book)
     member.open = alive
 
 

@@ -33,7 +33,7 @@ _KEPT_BUCKETS = 4096
 
 
 class Dated(msgspec.Struct, frozen=True):
-    """A rule with a calendar, and what of its ``if`` only an event can change."""
+    """A rule with a calendar, and what of its ``if`` only an event can bring."""
 
     rule: Rule
     calendar: Calendar
@@ -117,7 +117,8 @@ def _is_steady(test: Requirement) -> bool:
     match test:
         case IsIn() | PointsAre() | EventsAre() | BirthdayKnown():
             return True
-        case OrdersAre(within=within) | SpendIs(within=within):
-            return within is None
+        case OrdersAre(below=below, within=within) | SpendIs(below=below, within=within):
+            # What was bought leaves a window as time passes, and enters it by an event.
+            return below is None or within is None
         case _:
             return False

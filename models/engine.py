@@ -4,8 +4,9 @@
 in order of (due, rule); then it folds the event. No broker, no store, no clock, no chance.
 """
 
-from models import absence, dated, watching
+from models import absence, belonging, dated, tagging, watching
 from models.arming import due_candidate, fold_absences
+from models.audiences import STAGE_MOVED
 from models.deciding import decide, release
 from models.decoding import Received
 from models.events import Erased
@@ -18,6 +19,7 @@ from models.member import KEPT_IDS, Member
 from models.outcome import Candidate, Context, Outcome
 from models.overtaking import cancel, close_expired, next_close, overtake
 from models.rulebook import RuleBook
+from models.rules import Series
 from models.stages import NEVER
 from models.times import DAY
 from models.transitions import move_stage, next_stage_due
@@ -26,11 +28,13 @@ from models.transitions import move_stage, next_stage_due
 IDS_KEPT = 90 * DAY
 
 
-def handle(member: Member, event: Received, context: Context) -> Outcome:
+def handle(member: Member, event: Received, context: Context, quiet_until: int = 0) -> Outcome:
     """Advance ``member`` to the event's time, fold the event, and return what follows.
 
     The member is changed in place and is also the outcome's member. An event whose id is among the
-    member's last ones changes nothing but the applied offset.
+    member's last ones changes nothing but the applied offset. Whoever knows the member's
+    ``next_due`` may say it as ``quiet_until``: up to an event before it nothing has to be looked
+    for.
     """
     outcome = Outcome(member)
     member.applied[event.rank - 1] = event.offset
@@ -40,12 +44,13 @@ def handle(member: Member, event: Received, context: Context) -> Outcome:
     if member.erased_until:
         _begin_again(member)
     book, at = context.book, event.at
+    is_new = not member.newest
     newest = instant_of(member.newest)
     outcome.late = newest - at > book.limits.allowed_lateness
     backfill = event.event.origin == "backfill"
     if backfill:
         member.backfilled_to = max(member.backfilled_to, context.now or at)
-    _advance(outcome, at, context)
+    _advance(outcome, at, context, quiet_until)
     if isinstance(event.event, Erased):
         _erase(outcome, event, context)
         return outcome
@@ -57,10 +62,16 @@ def handle(member: Member, event: Received, context: Context) -> Outcome:
     member.newest = max(member.newest, place(at, event.rank))
     member.advanced_to = max(member.advanced_to, at)
     hear(member, event, book)
+    tagging.hear(member, event, book)
     overtake(outcome, event, facts, book)
     candidates = fold_absences(outcome, event, facts, context, backfill)
     candidates += watching.fold_watches(outcome, event, facts, context, backfill)
+    stood = member.stage, member.band
     candidates += move_stage(outcome, at, member.advanced_to, book, backfill, came_back)
+    news = {event.type}
+    if stood != (member.stage, member.band):
+        news.add(STAGE_MOVED)
+    candidates += belonging.move(outcome, at, book, backfill, event, news=None if is_new else news)
     if corrects:
         candidates += dated.correct(outcome, event, dates, book)
     for match, rule in book.on_event.find(event.type, event.event):
@@ -91,6 +102,7 @@ def next_due(member: Member, book: RuleBook) -> int:
         watching.next_due(member, book),
         dated.next_due(member, book),
         next_stage_due(member, book),
+        belonging.next_due(member, book),
         next_close(member, book),
         next_release(member),
     )
@@ -112,6 +124,7 @@ def settle(member: Member, book: RuleBook) -> None:
         settle_cart(member, keep_from)
     close_expired(member, book)
     forget(member, book)
+    belonging.forget(member, book)
     if member.raised:
         member.raised = {
             rule_id: due
@@ -136,7 +149,9 @@ def _reentry_matters(rule_id: int, due: int, now: int, book: RuleBook) -> bool:
     rule = book.reentry_of.get(rule_id)
     if rule is None:  # the rule may come back: its "once" should hold
         return now - due < 400 * DAY
-    return rule.reentry.mode == "once" or now - due < rule.reentry.every
+    # Of a series it counts to when the run began, which the last step looks back to.
+    back = max(rule.when.steps) if isinstance(rule.when, Series) else 0
+    return rule.reentry.mode == "once" or now - due < rule.reentry.every + back
 
 
 def _is_duplicate(member: Member, event: Received) -> bool:
@@ -154,16 +169,21 @@ def _is_duplicate(member: Member, event: Received) -> bool:
     return False
 
 
-def _advance(outcome: Outcome, to: int, context: Context) -> None:
+def _advance(outcome: Outcome, to: int, context: Context, quiet_until: int = 0) -> None:
     member, book = outcome.member, context.book
     if context.now is not None:
         dated.settle_expired(member, book, context.now)
+    if to < quiet_until:
+        member.advanced_to = max(member.advanced_to, to)
+        return
+    belongs_due = belonging.next_due(member, book, to)
     while True:
         stage_due = next_stage_due(member, book)
         held_until = next_release(member)
         timed = watching.next_due(member, book)
         day_due = dated.next_due(member, book, to)
-        due = min(absence.next_due(member, book), timed, day_due, stage_due, held_until)
+        own_due = min(stage_due, belongs_due)
+        due = min(absence.next_due(member, book), timed, day_due, own_due, held_until)
         if due > to:
             break
         member.advanced_to = due
@@ -180,6 +200,9 @@ def _advance(outcome: Outcome, to: int, context: Context) -> None:
             candidates += dated.candidates_at(member, book, due)
         if stage_due == due:
             candidates += move_stage(outcome, due, due, book, silent)
+        if own_due == due:
+            candidates += belonging.move(outcome, due, book, silent)
+            belongs_due = belonging.next_due(member, book, to)
         decide(outcome, candidates, context)
     member.advanced_to = max(member.advanced_to, to)
 
@@ -192,6 +215,7 @@ def _erase(outcome: Outcome, event: Received, context: Context) -> None:
             cancel(outcome, trigger, event.at, "erase", context.book)
     for held in member.standing.held if member.standing is not None else ():
         note_held(outcome, held, "overtaken", "erase")
+    belonging.leave_all(outcome, event.at, book=context.book, why="erase")
     fresh = Member(member.id, member.anonymous)
     for name in Member.__struct_fields__:
         if name not in ("id", "anonymous", "applied"):

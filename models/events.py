@@ -237,6 +237,20 @@ class Muted(Event, frozen=True, kw_only=True, tag="mute"):
     until: Instant
 
 
+class Tagged(Event, frozen=True, kw_only=True, tag="tag"):
+    """Somebody or something (``source``) knows something of the member, until an instant."""
+
+    tag: Name
+    reason: Label | None = None
+    expires_at: Instant | None = None
+
+
+class Untagged(Event, frozen=True, kw_only=True, tag="untag"):
+    """What a tag says is no longer so."""
+
+    tag: Name
+
+
 class Erased(Event, frozen=True, kw_only=True, tag="erase"):
     """The member asked to be forgotten."""
 
@@ -382,6 +396,8 @@ MemberEvent: TypeAlias = (
     | OfferRedeemed
     | OfferExpired
     | Muted
+    | Tagged
+    | Untagged
     | Erased
 )
 EngagementEvent: TypeAlias = (
@@ -438,7 +454,7 @@ def type_of(event_class: type[msgspec.Struct]) -> str:
 
 
 # Types that came later: their codes follow all others', for rows hold the codes.
-_LATER: tuple[type[Event], ...] = (Muted,)
+_LATER: tuple[type[Event], ...] = (Muted, Tagged, Untagged)
 CLASS_OF: dict[str, type[Event]] = {
     type_of(cls): cls
     for cls in sorted(

@@ -16,6 +16,8 @@ from models.rules import (
     EventHappens,
     LateForMember,
     Rule,
+    SegmentEntered,
+    SegmentLeft,
     Sequence,
     Series,
     StageEntered,
@@ -55,8 +57,10 @@ def reason_of(candidate: Candidate, locale: str) -> Reason:
                 not_seen=tuple(dict.fromkeys(pattern.type for pattern in when.of)),
                 within=format_duration(when.within),
             )
-        case StageEntered() | StageLeft() | BandEntered():
+        case StageEntered() | StageLeft() | SegmentEntered() | SegmentLeft() | BandEntered():
             text = sentence(rule, locale, candidate.due, "", "", candidate.why, 0)
+            if isinstance(when, SegmentEntered | SegmentLeft):
+                return Reason(text=text, kind="segment", segment=when.segment)
             if isinstance(when, BandEntered):
                 return Reason(text=text, kind="band")
             return Reason(text=text, kind="stage", stage=when.stage)

@@ -33,6 +33,7 @@ from models.events import (
 from models.ids import name_hash
 from models.marks import at_of, mark, place, place_of
 from models.member import (
+    CELL,
     KEPT_CART,
     KEPT_ITEMS,
     KEPT_LINKS,
@@ -48,8 +49,9 @@ from models.rules import FACT_CODE
 from models.times import DAY, MAX_INSTANT
 
 CART_EMPTIED = FACT_CODE["cart_emptied"]
-CELL = 28 * DAY
 CELLS = 13  # of 28 days: a year
+# So that a year that begins within a cell is whole, also as of an order that comes late.
+KEPT_CELLS = CELLS + 2
 HALF_LIFE = 30 * DAY
 ALL_CHANNELS = "all"
 KEPT_CONSENT = 32
@@ -183,26 +185,34 @@ def _order(member: Member, event: Purchased, at: int) -> None:
     member.totals[name_hash(event.order_id)] = total
     while len(member.totals) > 2:
         del member.totals[next(iter(member.totals))]
-    _ring(member, at // CELL, total)
+    member.ring = with_orders(member.ring, at // CELL, 1, total)
 
 
-def _ring(member: Member, cell: int, total: int) -> None:
-    ring = member.ring
+def with_orders(ring: list[int], cell: int, count: int, total: int) -> list[int]:
+    """Return a ring with more in one cell; it forgets what is older than a year."""
+    ring = ring[:]
     for index in range(0, len(ring), 3):
         if ring[index] == cell:
-            ring[index + 1] += 1
+            ring[index + 1] += count
             ring[index + 2] += total
             break
     else:
-        ring.extend((cell, 1, total))
-    newest = max(ring[::3])
-    if min(ring[::3]) <= newest - CELLS:
-        member.ring = [
-            value
-            for index in range(0, len(ring), 3)
-            if ring[index] > newest - CELLS
-            for value in ring[index : index + 3]
-        ]
+        ring.extend((cell, count, total))
+    oldest = max(ring[::3]) - KEPT_CELLS
+    if min(ring[::3]) > oldest:
+        return ring
+    return [
+        value
+        for index in range(0, len(ring), 3)
+        if ring[index] > oldest
+        for value in ring[index : index + 3]
+    ]
+
+
+def spent_within(ring: list[int], within: int, at: int) -> int:
+    """Return the cents of the cells from the one that the window begins in to that of ``at``."""
+    oldest, newest = (at - within) // CELL, at // CELL
+    return sum(ring[i + 2] for i in range(0, len(ring), 3) if oldest <= ring[i] <= newest)
 
 
 def year_totals(member: Member, at: int) -> tuple[int, int]:

@@ -1,4 +1,5 @@
-"""Candidates that wait: for the end of a window, of quiet hours, or of the silence after an order.
+"""Candidates that wait: for the end of a window, of quiet hours, of the silence after an order, or
+for a feed that has fallen silent.
 
 When they may go on is a deadline of the member like any other. What they are about stays as it was
 (occasion, due instant, id, reason); whether they may be sent is asked anew.

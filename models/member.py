@@ -13,34 +13,45 @@ bytes  type  meaning
 ====== ===== ==================================================
 
 Integers are big-endian. Instants inside the body are relative to the newest event's, which stands
-absolute, so that they take few bytes.
+absolute, so that they take few bytes; orders' each to the next one's.
 
 The header is the same in every version. A body of an older version is upgraded when it is read,
 one version at a time; a row of a newer one is refused (``docs/upgrades.md``).
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from struct import Struct as Layout
 from typing import Any, TypeAlias
 
 import msgspec
 
+from models.labels import Labels
 from models.logs import Log
 from models.marks import MARK_SHIFT, RANK_BITS
 from models.stages import LEAD, NEVER
 from models.standing import OpenTrigger, Standing
+from models.times import DAY
 
 Upgrade: TypeAlias = Callable[[list[Any]], list[Any]]
 
 
 def _to_version_2(fields: list[Any]) -> list[Any]:
-    return [*fields, None, {}, None, 0]  # standing, logs, acquired, calendar_to
+    """Instants of orders were relative each, and cells of the ring absolute."""
+    fields = fields[:]
+    base = fields[_NEWEST] >> RANK_BITS
+    fields[_ORDERS] = _gaps([_unpast(order, base) for order in fields[_ORDERS]], base)
+    fields[_RING] = _aged(fields[_RING], base)
+    return [*fields, None, {}, None, 0, None]  # standing, logs, acquired, calendar_to, labels
 
 
 UPGRADES: tuple[Upgrade, ...] = (_to_version_2,)
 """The first turns the fields of a body of version 1 into those of version 2, and so on. They are
 the fields as they stand in the body: instants relative, as ``Member`` lists them, no id. None is
 ever removed: the row of a member who sleeps keeps its version for years."""
+
+# Where in a body stands what upgrades change.
+_NEWEST, _ORDERS, _RING = 3, 12, 17
 
 VERSION = 1 + len(UPGRADES)
 MAX_ROW_BYTES = 16_384
@@ -53,6 +64,7 @@ KEPT_RAISED = 256
 KEPT_PROFILE = 16
 KEPT_LINKS = 8
 KEPT_OFFERS = 8
+CELL = 28 * DAY
 
 _HEADER = Layout(">BqBI")
 HEADER_BYTES = _HEADER.size
@@ -130,7 +142,8 @@ class Member(msgspec.Struct, array_like=True):
     refunded: int = 0
     # Totals of the newest orders by hash of order id, so that a cancellation can be priced.
     totals: dict[int, int] = msgspec.field(default_factory=dict)
-    # Ring buffer of 28-day cells over a year: [cell number, orders, cents] one after another.
+    # Ring buffer of 28-day cells over a year: [cell number, orders, cents] one after another. In
+    # a row the number says how many cells ago.
     ring: list[int] = msgspec.field(default_factory=list)
     # Events with half-life 30 days, in thousandths, as of the newest event. Rounded with each
     # event and never in between, so that saving a member changes nothing.
@@ -173,6 +186,8 @@ class Member(msgspec.Struct, array_like=True):
     acquired: tuple[str | None, str | None] | None = None
     # Calendar deadlines up to here are settled: they had expired long before anybody looked.
     calendar_to: int = 0
+    # Segments and tags; None for who has none.
+    labels: Labels | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -237,6 +252,22 @@ def _unpast(past: int, base: int) -> int:
     return past and base - (past - 1 if past > 0 else past)
 
 
+def _gaps(orders: list[int], base: int) -> list[int]:
+    # From each to the next, and from the last to ``base``.
+    return [later - earlier for earlier, later in pairwise([*orders, base])]
+
+
+def _ungapped(gaps: list[int], base: int) -> list[int]:
+    orders = [base := base - gap for gap in reversed(gaps)]
+    return orders[::-1]
+
+
+def _aged(ring: list[int], base: int) -> list[int]:
+    # How many cells before that of ``base``; of that again, the number of the cell.
+    now = base // CELL
+    return [number if index % 3 else now - number for index, number in enumerate(ring)]
+
+
 def _shift(member: Member, base: int, turn: Callable[[int, int], int]) -> None:
     """Make the instants relative to the newest event's, or absolute again."""
     sign = -1 if turn is _past else 1
@@ -248,7 +279,9 @@ def _shift(member: Member, base: int, turn: Callable[[int, int], int]) -> None:
     member.last_activity = turn(member.last_activity, base)
     member.calendar_to = turn(member.calendar_to, base)
     if member.orders:
-        member.orders = [turn(order, base) for order in member.orders]
+        member.orders = (_gaps if sign < 0 else _ungapped)(member.orders, base)
+    if member.ring:
+        member.ring = _aged(member.ring, base)
     shift = sign * (base << MARK_SHIFT)
     for keys in member.tracks.values():
         for marks in keys.values():
@@ -279,6 +312,19 @@ def _shift(member: Member, base: int, turn: Callable[[int, int], int]) -> None:
         member.raised[rule] += sign * base
     if member.standing is not None:
         _shift_standing(member.standing, base, turn)
+    if member.labels is not None:
+        _shift_labels(member.labels, base, turn)
+
+
+def _shift_labels(labels: Labels, base: int, turn: Callable[[int, int], int]) -> None:
+    for segment, since in labels.segments.items():
+        labels.segments[segment] = turn(since, base)
+    for segment, (since, until) in labels.left.items():
+        labels.left[segment] = turn(since, base), turn(until, base)
+    place_shift = (-base if turn is _past else base) << RANK_BITS
+    for tag in labels.tags.values():
+        tag.said += place_shift
+        tag.until = turn(tag.until, base)
 
 
 def _shift_standing(standing: Standing, base: int, turn: Callable[[int, int], int]) -> None:
@@ -328,6 +374,30 @@ def stage_of(row: bytes) -> int:
     return row[9] & 15
 
 
+_NOTHING = b"\xc0"  # what MessagePack writes for None, which is the last thing in most rows
+_LabelsAlone = msgspec.defstruct(
+    "_LabelsAlone",
+    [
+        (name, Labels | None if name == "labels" else msgspec.Raw)
+        for name in Member.__struct_fields__
+    ],
+    array_like=True,
+)
+_labels_decoder = msgspec.msgpack.Decoder(_LabelsAlone)
+
+
+def labels_of(row: bytes) -> Labels | None:
+    """Return what a row's member is told apart by, without decoding the rest; None for nothing.
+
+    Instants are relative, as in the row. Raises ``UnknownVersion``.
+    """
+    if _version_of(row) < VERSION or row.endswith(_NOTHING):
+        return None
+    found: Any = _labels_decoder.decode(memoryview(row)[HEADER_BYTES:])
+    labels: Labels | None = found.labels
+    return labels
+
+
 def _shed(member: Member) -> Iterator[None]:
     """Drop, step by step, what a member can live without: never a word of consent."""
     member.recent = []
@@ -341,6 +411,8 @@ def _shed(member: Member) -> Iterator[None]:
     member.cart = {}
     member.cart_changes = []
     member.profile.pop("channels", None)
+    for tag in member.labels.tags.values() if member.labels is not None else ():
+        tag.reason = tag.source = None
     yield
     for kept in (128, 64, 32, 16, 8, 4, 2):
         for track, keys in member.tracks.items():

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from models.closures import NOTHING, Closed
 from models.decoding import Received
 from models.member import Member
 from models.rulebook import RuleBook
@@ -11,7 +12,7 @@ from models.triggers import DecisionMessage, TriggerMessage
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What ``handle`` knows beside the member: the rules, and what time it is.
+    """What ``handle`` knows beside the member: the rules, what time it is, and what is closed.
 
     ``now`` is epoch milliseconds on a wall clock, None in stream time, where *now* is always the
     instant at which something became due.
@@ -19,6 +20,7 @@ class Context(msgspec.Struct, frozen=True):
 
     book: RuleBook
     now: int | None = None
+    closed: Closed = NOTHING
 
 
 class Outcome(msgspec.Struct):

@@ -22,11 +22,20 @@ from models.member import Member
 from models.outcome import Outcome
 from models.permission import has_ordered
 from models.rulebook import RuleBook, Side
-from models.rules import BandEntered, Rule, StageEntered, StageLeft
+from models.rules import (
+    BandEntered,
+    Rule,
+    SegmentEntered,
+    SegmentLeft,
+    StageEntered,
+    StageLeft,
+)
 from models.stages import NEVER
 from models.standing import Held, OpenTrigger
 from models.times import rfc3339
 from models.triggers import TriggerCancelled
+
+_MOVES = StageEntered | StageLeft | SegmentEntered | SegmentLeft | BandEntered
 
 
 def overtake(outcome: Outcome, event: Received, facts: tuple[str, ...], book: RuleBook) -> None:
@@ -143,7 +152,7 @@ def _was_wrong(
         return True
     if rule is not None and is_disproved(member, rule, event.type, trigger.due):
         return True
-    if rule is not None and isinstance(rule.when, StageEntered | StageLeft | BandEntered):
+    if rule is not None and isinstance(rule.when, _MOVES):
         return _is_overtaken(trigger, event, facts, book)
     track = book.track_of_rule.get(trigger.rule)
     if track is None or place(event.at, event.rank) < place_of(trigger.armed):
@@ -239,8 +248,11 @@ def _give_back(member: Member, trigger: OpenTrigger, book: RuleBook) -> None:
         del member.raised_keys[key]
 
 
-def supersede(outcome: Outcome, rule: Rule, at: int, book: RuleBook) -> None:
-    """Of one episode only the newest trigger stays open; what waits since before gives way."""
+def supersede(outcome: Outcome, rule: Rule, due: int, at: int, book: RuleBook) -> None:
+    """Of one episode only the newest trigger stays open; what waits since before gives way.
+
+    The new one was due at ``due`` and is raised at ``at``.
+    """
     member = outcome.member
     if rule.episode is None:
         return
@@ -253,7 +265,7 @@ def supersede(outcome: Outcome, rule: Rule, at: int, book: RuleBook) -> None:
             kept.append(trigger)
     member.open = kept
     episode = rule.episode
-    _drop_held(outcome, lambda held: _is_of(episode, held, book) and held.due <= at, reason)
+    _drop_held(outcome, lambda held: _is_of(episode, held, book) and held.due <= due, reason)
 
 
 def _is_of(episode: str, trigger: OpenTrigger, book: RuleBook) -> bool:

@@ -27,8 +27,10 @@ OWN_FROM = 2
 class Drop:
     """Activity over the last week or so beside that of the last months, both decaying.
 
-    ``times``: the newest event, and since when the ratio of the two is below ``below`` if nothing
-    else happens (0: never). ``values``: the two sums in thousandths, and how many events.
+    ``values``: the two sums in thousandths as of the newest event, whose instant is the first of
+    ``times``; and how many events, as long as these are too few. Since when the ratio is below
+    ``below``, if nothing else happens, follows from the sums, but not if it was so before the
+    newest event: then it is the second of ``times``.
     """
 
     def __init__(self, below: float) -> None:
@@ -37,31 +39,44 @@ class Drop:
 
     def step(self, state: Log, at: int, _what: int) -> None:
         """Add an activity."""
-        last, since = state.times or (at, 0)
-        short, long, count = state.values or (0, 0, 0)
+        last = state.times[0] if state.times else at
+        short, long, *few = state.values or (0, 0, 0)
         short = round(short * math.exp2((last - at) / SHORT)) + _PARTS
         long = round(long * math.exp2((last - at) / LONG)) + _PARTS
-        count = min(count + 1, KNOWN_FROM)
-        ratio = short * LONG / (long * SHORT)
-        if count < KNOWN_FROM:
-            since = 0
-        elif ratio > self._below or not since:
-            # Both decay by themselves, so the ratio falls by half in a known time.
-            halves = math.log2(max(ratio / self._below, 1.0))
-            since = at + math.ceil(halves / (1 / SHORT - 1 / LONG))
-        state.times, state.values = [at, since], [short, long, count]
+        count = few[0] + 1 if few else KNOWN_FROM
+        times = [at]
+        if count == KNOWN_FROM and short * LONG <= self._below * long * SHORT:
+            since = self._since(state)
+            if since:
+                times.append(since)
+        state.times = times
+        state.values = [short, long, count] if count < KNOWN_FROM else [short, long]
+
+    def _since(self, state: Log) -> int:
+        """Return since when the ratio is below, ahead or behind; 0 when nothing is usual yet."""
+        if len(state.values) != 2:
+            return 0
+        if len(state.times) == 2:
+            return state.times[1]
+        # Both decay by themselves, so the ratio falls by half in a known time.
+        halves = math.log2(max(_ratio(*state.values) / self._below, 1.0))
+        return state.times[0] + math.ceil(halves / (1 / SHORT - 1 / LONG))
 
     def absorb(self, state: Log, at: int, what: int) -> None:
         """Leave a late activity: it hardly weighs any more."""
 
     def dues(self, when: ActivityDrop, state: Log) -> tuple[Due, ...]:
         """Return when it will have lasted."""
-        since = state.times[1] if state.times else 0
+        since = self._since(state)
         return (Due(since + when.lasting, since),) if since else ()
 
     def is_over(self, state: Log, at: int) -> bool:
-        """Tell whether nothing is left of the activity."""
-        return not state.times or at - state.times[0] > 12 * LONG
+        """Tell whether it is so long ago that nothing is usual any more."""
+        return not state.times or at - max(state.times[0], self._since(state)) > 3 * LONG
+
+
+def _ratio(short: int, long: int) -> float:
+    return short * LONG / (long * SHORT)
 
 
 class Gaps:

@@ -86,6 +86,52 @@ class QuietHours(msgspec.Struct, frozen=True):
     purposes: tuple[Purpose, ...] = ("marketing",)
 
 
+class FeedWatch(msgspec.Struct, frozen=True):
+    """When a feed, the events of one type from one source, counts as silent.
+
+    It is when less than the share ``below`` of the usual has come, over the last hours in which
+    ``expected`` events were usual, at the earliest after ``learn`` milliseconds of its life.
+    """
+
+    below: float = 0.2
+    expected: int = 50
+    learn: int = 14 * DAY
+    # Source -> milliseconds by which what it says may come later than it happened.
+    delays: dict[str, int] = {}
+
+
+class Breaker(msgspec.Struct, frozen=True):
+    """How many triggers of a rule are an accident: ``times`` as many per event as were usual.
+
+    At least ``at_least`` a day and worker, and after ``learn`` milliseconds of the rule's life.
+    """
+
+    times: float = 5.0
+    at_least: int = 500
+    learn: int = 14 * DAY
+
+
+class Override(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator's word from one instant until another: hold, or release what is held.
+
+    About a rule, a feed (of any source where ``source`` is None), or everything.
+    """
+
+    then: Literal["hold", "release"]
+    since: int
+    until: int
+    by: str
+    reason: str
+    rule: str | None = None
+    type: str | None = None
+    source: str | None = None
+
+    @property
+    def everything(self) -> bool:
+        """Tell whether it is about all rules."""
+        return self.rule is None and self.type is None
+
+
 class Policy(msgspec.Struct, frozen=True):
     """What may be sent. The default is no policy at all: every candidate becomes a trigger."""
 
@@ -110,6 +156,10 @@ class Policy(msgspec.Struct, frozen=True):
     # Whether the gateway says ``sent`` for every message: then what is withdrawn before that has
     # not been seen by anybody and need not count.
     sent_is_reported: bool = True
+    # None: no feed is watched, and no rule's volume.
+    feeds: FeedWatch | None = None
+    breaker: Breaker | None = None
+    overrides: tuple[Override, ...] = ()
 
     @property
     def memory(self) -> int:

@@ -7,12 +7,15 @@ from models.explaining import said
 from models.holdout import spread
 from models.local_time import in_quiet, local_text, zone_of
 from models.member import Member
-from models.policy import Then
+from models.policy import Policy, Then
 from models.rulebook import RuleBook
 from models.rules import Rule
 from models.stages import NEVER
-from models.times import format_duration, rfc3339
+from models.times import MINUTE, format_duration, rfc3339
 from models.triggers import Verdict
+
+# What waits for a feed is asked about so often. A member's row is written each time.
+LOOK_AGAIN = 15 * MINUTE
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -62,6 +65,14 @@ def uncapped(
         if cap.channel is None or not left:
             return channels, ("cap", f"{said_of(cap)}: used up")
     return left, None
+
+
+def next_look(member: Member, at: int, policy: Policy) -> int:
+    """Return when a candidate that waits for a feed is asked about again.
+
+    For each member at another instant: when the feed is back, not all of them leave in one second.
+    """
+    return at + LOOK_AGAIN + spread(member.id, at, max(policy.pace, LOOK_AGAIN))
 
 
 def quiet_at(member: Member, rule: Rule, at: int, book: RuleBook) -> Pause | None:

@@ -1,20 +1,30 @@
-"""The projection: what the serving store knows of a member, derived from the row alone."""
+"""The projection: what the serving store knows of a member, derived from the row.
+
+The rule book says only what the segments in a row are called, and by which table it was scored.
+"""
+
+from collections.abc import Iterator
 
 from models.events import CLASS_OF
 from models.explaining import recent_items, said
 from models.facts import activity_at, cart_of, opted_out
 from models.marks import instant_of
 from models.member import Member
+from models.rfm import table_at, unpack
+from models.rulebook import RuleBook
 from models.stages import BANDS, STAGES
 from models.times import rfc3339
-from models.triggers import ContextItem, MemberUpdate
+from models.triggers import Belongs, Carries, ContextItem, MemberUpdate, RfmScores
 
 _TYPES = tuple(CLASS_OF)
 _ACTIVE = STAGES.index("active")
 
 
-def project(member: Member, next_due: int | None) -> MemberUpdate:
-    """Return the member's projection; ``next_due`` is the row's earliest deadline."""
+def project(member: Member, next_due: int | None, book: RuleBook | None = None) -> MemberUpdate:
+    """Return the member's projection; ``next_due`` is the row's earliest deadline.
+
+    Without the rule book it is without what that says.
+    """
     member_id = None if member.anonymous else member.id
     anonymous_id = member.id if member.anonymous else None
     if member.erased_until:
@@ -54,9 +64,35 @@ def project(member: Member, next_due: int | None) -> MemberUpdate:
         opted_out=opted_out(member, "marketing"),
         open_triggers=tuple(trigger.id.hex() for trigger in member.open),
         counts={_TYPES[code]: count for code, count in member.counts.items()},
+        segments=() if book is None else tuple(_segments(member, book)),
+        tags=tuple(_tags(member)),
+        rfm=_rfm(member, book),
         member_id=member_id,
         anonymous_id=anonymous_id,
     )
+
+
+def _segments(member: Member, book: RuleBook) -> Iterator[Belongs]:
+    if member.labels is not None:
+        for one in book.segments:
+            since = member.labels.segments.get(one.id)
+            if since is not None:
+                yield Belongs(one.segment.name, rfc3339(since))
+
+
+def _tags(member: Member) -> Iterator[Carries]:
+    for name, tag in member.labels.tags.items() if member.labels is not None else ():
+        if tag.until == 0 or tag.until > member.advanced_to:
+            since, until = rfc3339(instant_of(tag.said)), _moment(tag.until)
+            yield Carries(name, since, tag.reason, tag.source, until)
+
+
+def _rfm(member: Member, book: RuleBook | None) -> RfmScores | None:
+    scores = unpack(member.labels.rfm) if member.labels is not None else None
+    if scores is None:
+        return None
+    table = None if book is None else table_at(book.audiences.tables, member.advanced_to)
+    return RfmScores(*scores, None if table is None else table.date)
 
 
 def _moment(instant: int) -> str | None:

@@ -6,6 +6,8 @@ Absences with the same two sides share a *track*, whatever their ``within``: ``n
 
 from collections.abc import Iterable
 
+from models.audiences import NOBODY, Audiences, compiled
+from models.awaiting import Occasions, Types, awaited, occasions
 from models.calendar import Calendar
 from models.diary import Diary
 from models.events import Event
@@ -20,6 +22,8 @@ from models.rules import (
     Limits,
     Pattern,
     Rule,
+    SegmentEntered,
+    SegmentLeft,
     StageEntered,
     StageLeft,
 )
@@ -83,7 +87,12 @@ class RuleBook:
     """Everything that the business chose, compiled. Immutable after construction."""
 
     def __init__(
-        self, rules: Iterable[Rule], stages: StageTable, policy: Policy, limits: Limits
+        self,
+        rules: Iterable[Rule],
+        stages: StageTable,
+        policy: Policy,
+        limits: Limits,
+        audiences: Audiences = NOBODY,
     ) -> None:
         self.rules: dict[str, Rule] = {rule.name: rule for rule in rules}
         self.rule_ids: dict[str, int] = {name: name_hash(name) for name in self.rules}
@@ -96,6 +105,10 @@ class RuleBook:
             tuple(row for row in stages.stages if name in row.before) for name in STAGES
         )
         self.bands = stages.bands
+        self.audiences = audiences
+        self.segments = compiled(audiences.segments)
+        self.segment_names = {one.id: one.segment.name for one in self.segments}
+        self.tags = {tag.name: tag for tag in audiences.tags}
         self.tracks: dict[int, Track] = {}
         self.track_of_rule: dict[str, Track] = {}
         # Event type -> tracks that it may arm or disarm.
@@ -103,6 +116,8 @@ class RuleBook:
         self.on_event: Dispatch[tuple[Match | None, Rule]] = Dispatch()
         self.on_stage: dict[str, list[Rule]] = {}
         self.on_stage_left: dict[str, list[Rule]] = {}
+        self.on_segment: dict[str, list[Rule]] = {}
+        self.on_segment_left: dict[str, list[Rule]] = {}
         self.on_band: dict[str, list[Rule]] = {}
         self.watches: dict[int, Watch] = {}
         self.watch_of_rule: dict[str, Watch] = {}
@@ -112,6 +127,8 @@ class RuleBook:
         self.overtaken: dict[str, dict[str, list[Match | None]]] = {}
         for rule in sorted(self.rules.values(), key=lambda rule: rule.name):
             self._compile(rule)
+        # Those of them that may be due for a member of whom no log tells it.
+        self.recalling: tuple[Watch, ...] = ()
         self._build_sides()
         self.diary = Diary(
             sorted(self.rules.values(), key=lambda rule: rule.name), limits.time_zone
@@ -125,6 +142,14 @@ class RuleBook:
                 for name in track.of_types:
                     longest = max(track.withins[-1], self.remembered_for.get(FACT_CODE[name], 0))
                     self.remembered_for[FACT_CODE[name]] = longest
+        # Rule -> what it concludes from the absence of, and what its triggers follow from.
+        segments = {segment.name: segment.condition for segment in audiences.segments}
+        self.awaited: dict[str, Types] = {
+            name: awaited(rule, stages, segments) for name, rule in self.rules.items()
+        }
+        self.occasions: dict[str, Occasions] = {
+            name: occasions(rule, stages, segments) for name, rule in self.rules.items()
+        }
         self.digest = self._digest(stages)
 
     def _compile(self, rule: Rule) -> None:
@@ -136,6 +161,10 @@ class RuleBook:
                 self.on_stage.setdefault(stage, []).append(rule)
             case StageLeft(stage=stage):
                 self.on_stage_left.setdefault(stage, []).append(rule)
+            case SegmentEntered(segment=segment):
+                self.on_segment.setdefault(segment, []).append(rule)
+            case SegmentLeft(segment=segment):
+                self.on_segment_left.setdefault(segment, []).append(rule)
             case BandEntered(band=band):
                 self.on_band.setdefault(band, []).append(rule)
             case Absence() as absence:
@@ -169,13 +198,17 @@ class RuleBook:
             for name, readings in readings_of(watch.when).items():
                 wheres = (where for where, _, _ in readings)
                 self.watch_sides.add(name, wheres, (watch, Reader(readings)))
+        self.recalling = tuple(w for w in self.watches.values() if w.timed and w.source is not None)
 
     def _digest(self, stages: StageTable) -> int:
         """Return 32 bits that change whenever a deadline could be another one."""
         tracks = sorted((track.name, track.withins) for track in self.tracks.values())
         watches = sorted(repr(watch.whens) for watch in self.watches.values() if watch.timed)
         dates = self.diary.describe()
-        return name_hash(repr((tracks, watches, dates, stages, self.limits.allowed_lateness)))
+        audiences = self.audiences
+        wanted = [(one.name, one.condition) for one in audiences.segments], audiences.tables
+        lateness = self.limits.allowed_lateness
+        return name_hash(repr((tracks, watches, dates, stages, wanted, lateness)))
 
 
 def _keyed(pattern: Pattern, same: str | None) -> Pattern:

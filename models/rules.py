@@ -65,6 +65,18 @@ class StageLeft(msgspec.Struct, frozen=True, tag="stage_left"):
     stage: str
 
 
+class SegmentEntered(msgspec.Struct, frozen=True, tag="segment"):
+    """The member comes to be in a segment."""
+
+    segment: str
+
+
+class SegmentLeft(msgspec.Struct, frozen=True, tag="segment_left"):
+    """The member is no longer in a segment."""
+
+    segment: str
+
+
 class BandEntered(msgspec.Struct, frozen=True, tag="band"):
     """The member enters a band of the stage ``active``, from another band."""
 
@@ -165,6 +177,8 @@ When: TypeAlias = (
     | Absence
     | StageEntered
     | StageLeft
+    | SegmentEntered
+    | SegmentLeft
     | BandEntered
     | TierEntered
     | Count
@@ -246,6 +260,14 @@ class Marked(msgspec.Struct, frozen=True, tag="marked"):
     names: tuple[str, ...]
 
 
+class RfmIs(msgspec.Struct, frozen=True, tag="rfm"):
+    """One of the RFM scores, 1 to 5, is so high; who never ordered has none."""
+
+    what: Literal["recency", "frequency", "monetary"]
+    at_least: int | None
+    below: int | None
+
+
 Requirement: TypeAlias = (
     OrdersAre
     | SpendIs
@@ -256,6 +278,7 @@ Requirement: TypeAlias = (
     | Reachable
     | BirthdayKnown
     | Marked
+    | RfmIs
 )
 
 

@@ -15,7 +15,7 @@ KEPT_RETURNS = 8
 # States of a contact.
 RAISED, SENT, GIVEN_BACK = 0, 1, 2
 # What a held candidate waits for.
-WINDOW, MORNING, SILENCE = 0, 1, 2
+WINDOW, MORNING, SILENCE, OPENING = 0, 1, 2, 3
 
 
 class OpenTrigger(msgspec.Struct, array_like=True):

@@ -27,6 +27,7 @@ Verdict: TypeAlias = Literal[
     "arbitration",  # another rule won
     "quiet",  # it is night, and nothing waits for the morning
     "held",  # waits for the morning, or for the end of the silence; is decided again then
+    "suspended",  # waits: a feed is silent, the rule's breaker open, or an operator holds it
     "overtaken",  # while it waited, the member did what it was about, or forbade it
 ]
 
@@ -35,6 +36,7 @@ ReasonKind: TypeAlias = Literal[
     "event",
     "absence",
     "stage",
+    "segment",
     "band",
     "tier",
     "count",
@@ -70,6 +72,7 @@ class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
     not_seen: tuple[str, ...] = ()
     within: str | None = None
     stage: str | None = None
+    segment: str | None = None
     step: int | None = None
     day: str | None = None
     offer_id: str | None = None
@@ -164,8 +167,8 @@ class Decision(
     trigger_id: str | None = None
     # The member's time when it was decided, where that is later than ``due_at``.
     decided_at: str | None = None
-    # Of "held": when it is decided again. Of "arbitration": who won. Of "holdout" and "shadow":
-    # the trigger that was not sent.
+    # Of "held" and "suspended": when it is decided again. Of "arbitration": who won. Of "holdout"
+    # and "shadow": the trigger that was not sent.
     until: str | None = None
     won_by: str | None = None
     trigger: Trigger | None = None
@@ -179,16 +182,47 @@ class Transition(
     tag_field="type",
     tag="transition",
 ):
-    """A member changed stage or band, and why."""
+    """A member changed stage or band, or came into or out of a segment, and why.
+
+    Of a segment the side that is outside is empty. ``since`` is when a segment that is left had
+    been entered.
+    """
 
     schema_version: int = 1
-    kind: Literal["stage", "band"]
+    kind: Literal["stage", "band", "segment"]
     before: str
     after: str
     at: str
     why: str
+    since: str | None = None
     member_id: str | None = None
     anonymous_id: str | None = None
+
+
+class Belongs(msgspec.Struct, frozen=True):
+    """A segment that the member is in."""
+
+    segment: str
+    since: str
+
+
+class Carries(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tag that the member carries; without ``expires_at`` until it is taken away."""
+
+    tag: str
+    since: str
+    reason: str | None = None
+    source: str | None = None
+    expires_at: str | None = None
+
+
+class RfmScores(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How lately, how often and for how much the member buys: 1 to 5, by the table of a date."""
+
+    recency: int
+    frequency: int
+    monetary: int
+    table: str | None = None
 
 
 class MemberUpdate(
@@ -226,6 +260,9 @@ class MemberUpdate(
     opted_out: tuple[str, ...] = ()
     open_triggers: tuple[str, ...] = ()
     counts: dict[str, int] = {}
+    segments: tuple[Belongs, ...] = ()
+    tags: tuple[Carries, ...] = ()
+    rfm: RfmScores | None = None
     erased: bool = False
 
 

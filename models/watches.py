@@ -8,11 +8,12 @@ from typing import TypeAlias
 
 from models.counting import KEPT_AMOUNTS, Word, level_of, parts, window_of
 from models.events import Event, PointsChanged, Purchased, TierChanged
-from models.facts import ACTIVITY
+from models.facts import ACTIVITY, cents
 from models.ids import name_hash
 from models.logs import Machine
 from models.matching import Match, keys_of, matcher, values_of
 from models.pace import Drop, Gaps
+from models.recalled import source_of
 from models.rules import (
     ActivityDrop,
     Condition,
@@ -59,7 +60,7 @@ def _balance(event: Event) -> int:
 
 def _total(event: Event) -> int:
     assert isinstance(event, Purchased)
-    return parts(event.total)
+    return cents(event.total)
 
 
 def _tier(event: Event) -> int:
@@ -128,6 +129,8 @@ class Watch:
     def __init__(self, when: When) -> None:
         self.when = when
         self.machine, shared = _machine(when)
+        # Where what is settled of its logs is read, so that they do not repeat it.
+        self.source = source_of(when, self.machine)
         self.same: str | None = getattr(when, "same", None)
         self.id = name_hash(repr((type(when).__name__, shared)))
         self.rules: list[Rule] = []
@@ -136,6 +139,8 @@ class Watch:
         self.timed = False
         # Some events end it, and settle what is open of it.
         self.ends = isinstance(when, Series | LateForMember)
+        # Time alone makes it due: no event does so at its own instant.
+        self.waits = isinstance(when, Series | LateForMember | ActivityDrop)
         # What completes it is named by its own id.
         self.named = isinstance(when, Count | Sum | Sequence)
         self.kept_keys = KEPT_KEYS

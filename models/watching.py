@@ -66,21 +66,26 @@ def _fold(
         if len(by_key) > watch.kept_keys:
             _forget_one(member, watch, key, book)
     keep_from = member.advanced_to - book.limits.allowed_lateness
+    if watch.source is not None:
+        heard = log.recent if outcome.late else [*log.recent, seen]
+        watch.source.fill(member, log, heard)
     logs.settle(machine, log, keep_from)
     if not log.recent and machine.is_over(log, keep_from):
         # As if it had been forgotten when the member was saved.
-        log.times, log.values = [], []
+        log.times = []
+        if watch.source is None:
+            log.values = []
     if outcome.late:
         machine.absorb(log, event.at, seen.what)
         return
     if event.at == member.advanced_to and logs.follows_all(log, seen):
-        fired = logs.completed(machine, watch.whens, log, seen)
+        fired = [] if watch.waits else logs.completed(machine, watch.whens, log, seen)
         logs.insert(log, seen)
     else:
         fired = _corrected(outcome, event, watch, key, log, seen, book)
     if watch.ends and seen.what & UNTIL:
         settle_open(outcome, event, watch.rules, key, book)
-    for rule, firings in zip(watch.rules, fired, strict=True):
+    for rule, firings in zip(watch.rules, fired, strict=not watch.waits):
         for firing in firings:
             yield _candidate(member, watch, rule, key, firing, event)
 
@@ -136,24 +141,43 @@ def _newest(log: Log) -> int:
 def next_due(member: Member, book: RuleBook) -> int:
     """Return the earliest instant at which time alone makes a log due, or ``NEVER``."""
     earliest = NEVER
-    for watch_id, by_key in member.logs.items():
-        watch = book.watches.get(watch_id)
-        if watch is None or not watch.timed:
-            continue
-        for log in by_key.values():
+    for watch in _timed(member, book):
+        for log in logs_of(member, watch).values():
             due = logs.next_due(watch.machine, watch.whens, log, member.advanced_to)
             if due is not None and due < earliest:
                 earliest = due
     return earliest
 
 
+def _timed(member: Member, book: RuleBook) -> Iterator[Watch]:
+    """Yield the watches that time alone may make due."""
+    for watch_id in member.logs:
+        watch = book.watches.get(watch_id)
+        if watch is not None and watch.timed:
+            yield watch
+    for watch in book.recalling:
+        if watch.id not in member.logs:
+            yield watch
+
+
+def logs_of(member: Member, watch: Watch) -> dict[str, Log]:
+    """Return the member's logs of a watch by key; filled copies of what other fields tell."""
+    by_key = member.logs.get(watch.id, {})
+    if watch.source is None:
+        return by_key
+    if not by_key and member.orders:
+        by_key = {ANY_KEY: Log()}
+    filled = {}
+    for key, log in by_key.items():
+        filled[key] = Log(log.times, log.values, log.recent[:])
+        watch.source.fill(member, filled[key], log.recent)
+    return filled
+
+
 def due_candidates(member: Member, book: RuleBook, instant: int) -> Iterator[Candidate]:
     """Yield what time alone makes due at exactly ``instant``."""
-    for watch_id, by_key in member.logs.items():
-        watch = book.watches.get(watch_id)
-        if watch is None or not watch.timed:
-            continue
-        for key, log in by_key.items():
+    for watch in _timed(member, book):
+        for key, log in logs_of(member, watch).items():
             # Whether the row was saved in between must not decide which event is still known.
             logs.settle(watch.machine, log, instant - book.limits.allowed_lateness)
             for rule in watch.rules:
@@ -206,6 +230,10 @@ def prune(member: Member, book: RuleBook) -> None:
     for watch_id, by_key in list(member.logs.items()):
         watch = book.watches.get(watch_id)
         if watch is not None:
+            if watch.source is not None:
+                # What a row leaves out it must not settle without.
+                for log in by_key.values():
+                    watch.source.fill(member, log, log.recent)
             _prune(watch, by_key, keep_from, None)
         if watch is None or not by_key:
             del member.logs[watch_id]
@@ -214,5 +242,8 @@ def prune(member: Member, book: RuleBook) -> None:
 def _prune(watch: Watch, by_key: dict[str, Log], keep_from: int, but: str | None) -> None:
     for key, log in list(by_key.items()):
         logs.settle(watch.machine, log, keep_from)
-        if key != but and not log.recent and watch.machine.is_over(log, keep_from):
+        is_over = watch.machine.is_over(log, keep_from)
+        if watch.source is not None:
+            watch.source.leave_out(log)
+        if key != but and not log.recent and (is_over or log == Log()):
             del by_key[key]

@@ -13,8 +13,17 @@ from models.member import Member
 from models.rulebook import RuleBook
 from models.rules import EVENT_TYPES, Absence, Count, Rule
 from models.stages import NEVER, StageTable
+from models.standing import MORNING, OPENING, SILENCE, WINDOW
 from models.times import rfc3339
+from models.watching import logs_of
 from models.wording import described, required, waiting
+
+_WAITS_FOR = {
+    WINDOW: ("for others that may compete", "可能竞争的其他触发"),
+    SILENCE: ("for the silence after an order to end", "下单后的静默期结束"),
+    MORNING: ("for quiet hours to end", "免打扰时段结束"),
+    OPENING: ("for a feed, the rule's breaker or an operator", "数据源、规则熔断或人工放行"),
+}
 
 
 class Armed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -34,6 +43,13 @@ class Asked(msgspec.Struct, frozen=True):
     holds: bool
 
 
+class Waits(msgspec.Struct, frozen=True):
+    """Something that is due and held: when it is decided again, and what it waits for."""
+
+    until: str
+    text: str
+
+
 class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     """Where a rule stands with a member, as of the member's time."""
 
@@ -48,6 +64,7 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     asks: tuple[Asked, ...] = ()
     last_raised_at: str | None = None
     open: tuple[str, ...] = ()
+    held: tuple[Waits, ...] = ()
 
 
 def rule_state(member: Member, rule: Rule, book: RuleBook, chinese: bool) -> RuleState:
@@ -69,6 +86,11 @@ def rule_state(member: Member, rule: Rule, book: RuleBook, chinese: bool) -> Rul
             trigger.id.hex()
             for trigger in member.open
             if trigger.rule == rule.name and trigger.expires > at
+        ),
+        held=tuple(
+            Waits(rfc3339(held.release), _WAITS_FOR[held.waits_for][chinese])
+            for held in (member.standing.held if member.standing is not None else ())
+            if held.trigger.rule == rule.name
         ),
     )
 
@@ -92,7 +114,7 @@ def _armed(member: Member, rule: Rule, book: RuleBook, chinese: bool) -> Iterato
     watch = book.watch_of_rule.get(rule.name)
     if watch is None or not watch.timed:
         return
-    for key, log in member.logs.get(watch.id, {}).items():
+    for key, log in logs_of(member, watch).items():
         for firing in logs.firings(watch.machine, when, log):
             if firing.due.at > done:
                 since, number = firing.due.since, firing.due.number
@@ -114,7 +136,7 @@ def _counted(member: Member, rule: Rule, book: RuleBook) -> dict[str, int]:
     if watch is None or not isinstance(rule.when, Count) or not isinstance(watch.machine, Window):
         return {}
     found = {}
-    for key, log in member.logs.get(watch.id, {}).items():
+    for key, log in logs_of(member, watch).items():
         state = logs.state_of(watch.machine, log)
         count = watch.machine.total(state, member.advanced_to)
         if count:

@@ -26,7 +26,10 @@ from models.rules import (
     PointsAre,
     Reachable,
     Requirement,
+    RfmIs,
     Rule,
+    SegmentEntered,
+    SegmentLeft,
     Series,
     SpendIs,
     StageEntered,
@@ -71,6 +74,8 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "complained": ("complained", "complained", "投诉"),
     "unsubscribed": ("unsubscribed", "unsubscribed", "退订"),
     "mute": ("was muted", "been muted", "静默"),
+    "tag": ("was given a tag", "been given a tag", "获得标签"),
+    "untag": ("lost a tag", "lost a tag", "移除标签"),
     "opened": ("opened a message", "opened a message", "打开消息"),
     "clicked": ("clicked in a message", "clicked in a message", "点击消息"),
     "review": ("wrote a review", "written a review", "发表评价"),
@@ -113,6 +118,11 @@ _LAST = {
     "last_activity": ("the last activity", "最近一次活跃"),
     "registered": ("the registration", "注册"),
 }
+_SCORES = {
+    "recency": ("RFM recency", "RFM 最近度"),
+    "frequency": ("RFM frequency", "RFM 频率"),
+    "monetary": ("RFM monetary value", "RFM 金额"),
+}
 _VERDICTS_CHINESE: dict[Verdict, str] = {
     "raised": "已触发",
     "unless": "例外成立",
@@ -135,6 +145,7 @@ _VERDICTS_CHINESE: dict[Verdict, str] = {
     "arbitration": "让位于其他规则",
     "quiet": "免打扰时段",
     "held": "等待中",
+    "suspended": "暂缓",
     "overtaken": "已失效",
     "shadow": "影子模式",
 }
@@ -203,6 +214,14 @@ def sentence(rule: Rule, locale: str, at: int, fact: str, key: str, why: str, nu
             if chinese:
                 return f"会员于 {when} 离开{_STAGES_CHINESE[stage]}阶段。"
             return f"The member was no longer {stage} at {when}: {why}."
+        case SegmentEntered(segment=segment):
+            if chinese:
+                return f"会员于 {when} 进入 {segment} 分群。"
+            return f"The member came into the segment {segment} at {when}: {why}"
+        case SegmentLeft(segment=segment):
+            if chinese:
+                return f"会员于 {when} 离开 {segment} 分群。"
+            return f"The member left the segment {segment} at {when}: {why}"
         case BandEntered(band=band):
             if chinese:
                 return f"会员于 {when} 进入{_BANDS_CHINESE[band]}段。"
@@ -306,6 +325,10 @@ def _when(when: When, chinese: bool) -> str:
             return f"进入{_STAGES_CHINESE[stage]}阶段" if chinese else f"became {stage}"
         case StageLeft(stage=stage):
             return f"离开{_STAGES_CHINESE[stage]}阶段" if chinese else f"is no longer {stage}"
+        case SegmentEntered(segment=segment):
+            return f"进入 {segment} 分群" if chinese else f"came into the segment {segment}"
+        case SegmentLeft(segment=segment):
+            return f"离开 {segment} 分群" if chinese else f"left the segment {segment}"
         case BandEntered(band=band):
             return f"进入{_BANDS_CHINESE[band]}段" if chinese else f"entered the {band} band"
         case TierEntered(tier=tier):
@@ -451,6 +474,8 @@ def required(wanted: Requirement, chinese: bool) -> str:
         case Marked(kind=kind, names=names_):
             name = {"tag": ("tagged", "标签"), "segment": ("in segment", "分群")}[kind][form]
             return f"{name} {_or(names_) if chinese else _either(names_, False)}"
+        case RfmIs(what=what, at_least=low, below=high):
+            return _range(_SCORES[what][form], low, high, None, chinese)
 
 
 def _range(

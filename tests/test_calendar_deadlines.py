@@ -318,6 +318,44 @@ def test_who_comes_to_be_concerned_while_a_festival_is_being_spread_has_a_part_i
         assert due_instants(life) == ([due] if due > start + HOUR else [])
 
 
+def test_orders_in_a_window_wake_who_has_them_and_nobody_else(tmp_path: Path) -> None:
+    rule = calendar("r", {"weekly": "friday", "spread": "1s"})
+    wanted = {"orders": {"at_least": 2, "within": "10d"}}
+    life = Life(book_with(tmp_path / "rules", rule | {"if": wanted}))
+    life.sees("purchase", at("2026-03-02"))
+    assert next_due(life.member, life.book) == NEVER
+    life.sees("purchase", at("2026-03-04"))
+    life.reaches(at("2026-03-31"))
+    # On the 13th, the first of the two is eleven days old.
+    assert [due // DAY for due in due_instants(life)] == [at("2026-03-06 10:00") // DAY]
+    assert life.verdicts == [("r", "raised")], "and nothing was asked on the Fridays that followed"
+
+
+def test_what_leaves_a_window_while_a_ritual_is_being_spread_was_in_it_at_its_own_instant(
+    tmp_path: Path,
+) -> None:
+    rule = calendar("r", {"weekly": "friday", "spread": "3h"})
+    wanted = {"orders": {"at_least": 1, "within": "2d"}}
+    book = book_with(tmp_path / "rules", rule | {"if": wanted})
+    start = at("2026-03-06 10:00")
+    for number in range(20):
+        life = Life(book, f"m{number}")
+        life.sees("purchase", start - 2 * DAY + HOUR)
+        life.reaches(start + DAY)
+        due = start + share_of(f"m{number}", dt.date(2026, 3, 6), 3 * HOUR)
+        assert due_instants(life) == ([due] if due < start + HOUR else [])
+
+
+def test_orders_of_which_there_may_be_too_many_are_counted_when_it_is_due(tmp_path: Path) -> None:
+    rule = calendar("r", {"weekly": "friday", "spread": "1s"})
+    wanted = {"orders": {"below": 1, "within": "4d"}}
+    life = Life(book_with(tmp_path / "rules", rule | {"if": wanted}))
+    life.sees("purchase", at("2026-03-05"))
+    life.reaches(at("2026-03-14"))
+    # Time takes the order out of the window.
+    assert life.verdicts == [("r", "condition"), ("r", "raised")]
+
+
 def test_nobody_known_yet_and_visitors_without_a_name_have_none(tmp_path: Path) -> None:
     book = book_with(tmp_path / "rules", calendar("r", {"weekly": "friday"}))
     assert next_due(Member("m1", False), book) == NEVER

@@ -148,7 +148,8 @@ def test_a_canary_flies_in_every_lane_and_tells_of_the_longest_way() -> None:
 @cache
 def book() -> RuleBook:
     loaded = load_config(CONFIG)
-    return RuleBook(loaded.rules, loaded.stages, loaded.policy, Limits(allowed_lateness=LATENESS))
+    limits = Limits(allowed_lateness=LATENESS)
+    return RuleBook(loaded.rules, loaded.stages, loaded.policy, limits, loaded.audiences)
 
 
 def told(sendings: Iterable[Sending]) -> list[Record]:

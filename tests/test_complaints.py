@@ -4,6 +4,7 @@
 """
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from core_builders import (
     HOUR,
     MINUTE,
     NOON,
+    SECOND,
     Life,
     absence,
     book_of,
@@ -26,7 +28,7 @@ from core_builders import (
 )
 
 from models.engine import handle, next_due
-from models.events import CODE_OF
+from models.events import CLASS_OF, CODE_OF
 from models.member import Member
 from models.outcome import Context
 from models.times import parse_instant
@@ -198,6 +200,62 @@ def test_of_many_copies_in_one_batch_one_counts_and_no_other_event_is_lost() -> 
     for name in ("a", "a", "b", "a", "b", "c"):
         life.sees("purchase", NOON, event_id=name, order_id=name)
     assert life.member.order_count == 3
+
+
+def test_what_a_loud_id_costs_per_event_does_not_grow_with_what_it_has_sent() -> None:
+    life, calls = Life(shipped_book()), 0
+
+    def count(_frame: object, what: str, _argument: object) -> None:
+        nonlocal calls
+        calls += what == "call"
+
+    def work_of(events: range) -> int:
+        nonlocal calls
+        calls = 0
+        sys.setprofile(count)
+        try:
+            for n in events:
+                kind = ("view_item", "add_to_cart", "begin_checkout", "visit")[n % 4]
+                item = {"item_id": f"i{n}"} if n % 4 < 2 else {}
+                life.sees(kind, NOON + n * SECOND, event_id=f"e{n}", **item)
+                row_of(life.member, life.book)
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    work_of(range(800))
+    assert work_of(range(1400, 1500)) <= work_of(range(900, 1000)) * 1.01
+
+
+def test_a_link_of_two_ids_neither_loses_nor_doubles_any_history() -> None:
+    def lived(*, linked: bool) -> tuple[Life, Life]:
+        member, visitor = Life(shipped_book()), Life(shipped_book(), name="a1", anonymous=True)
+        visitor.sees("view_item", NOON, item_id="tea")
+        member.sees("purchase", NOON + HOUR)
+        if linked:
+            for n in range(2):  # apps say it at every login
+                member.sees("link", NOON + (2 + n) * HOUR, anonymous_id="a1")
+                member.sees("link", NOON + (2 + n) * HOUR, other_id="m2")
+        visitor.sees("view_item", NOON + 5 * HOUR, item_id="pot")
+        member.sees("purchase", NOON + 6 * HOUR)
+        member.reaches(NOON + 100 * DAY)
+        visitor.reaches(NOON + 100 * DAY)
+        return member, visitor
+
+    (member, visitor), (alone, apart) = lived(linked=True), lived(linked=False)
+    assert member.member.links == ["a1", "m2"]
+    assert (member.member.orders, member.member.spend) == (alone.member.orders, alone.member.spend)
+    assert (member.raised, member.stages) == (alone.raised, alone.stages)
+    assert visitor.said == [], "to an anonymous id nothing is sent"
+    assert visitor.member.counts == apart.member.counts
+
+
+def test_no_event_has_a_place_for_an_address_that_two_ids_could_share() -> None:
+    # Who sends knows addresses, and keeps the budget of each.
+    fields = {name for one in CLASS_OF.values() for name in one.__struct_fields__}
+    assert "channel" in fields
+    for name in ("email", "phone", "mobile", "address", "msisdn", "openid", "unionid", "token"):
+        assert not {field for field in fields if name in field}
 
 
 def test_a_counter_in_a_window_ends_to_the_millisecond(tmp_path: Path) -> None:

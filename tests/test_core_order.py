@@ -20,7 +20,6 @@ Orders and additions of one cart, refusals, views and visits may come in any ord
 """
 
 from collections import defaultdict
-from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -33,12 +32,10 @@ from core_builders import (
     NOON,
     ODD_RULES,
     SECOND,
-    EventDict,
     Life,
     absence,
     arrived,
     book_of,
-    event,
     lines,
     net,
     random_log,
@@ -47,42 +44,17 @@ from core_builders import (
     shipped_book,
     write_rules,
 )
+from disorder import everything, is_the_same_when_saved, orderly_log, shuffled
 
 from models import absence as deadlines
 from models.decoding import Received
-from models.engine import advance, handle, next_due, settle
+from models.engine import advance, handle
 from models.facts import cart_of
 from models.marks import at_of
-from models.member import Member, decode, due_of, stage_of
-from models.outcome import Context, Outcome
+from models.member import Member
+from models.outcome import Context
 from models.rulebook import RuleBook
-from models.stages import NEVER
 from models.triggers import TriggerMessage
-
-LATENESS = HOUR
-
-
-def shuffled(log: list[EventDict], random: Random) -> list[EventDict]:
-    """The order of arrival when each event takes up to the allowed lateness to arrive."""
-    arrival = [(e["occurred_at"] + random.randrange(LATENESS + 1), n) for n, e in enumerate(log)]
-    return [log[n] for _, n in sorted(arrival)]
-
-
-def orderly_log(random: Random, step: int) -> list[EventDict]:
-    """A random log of one member without what the claim leaves out."""
-    log = [event("add_to_cart", NOON - 30 * DAY, item_id="z", quantity=100)]
-    for one in random_log(random, step, 24):
-        if one["type"] in ("erase", "ticket_opened"):
-            continue
-        if one["type"] == "consent" and one["granted"]:
-            continue
-        if one["type"] in ("consent", "unsubscribed"):
-            one["channel"] = "all"
-        if "anonymous_id" in one:
-            del one["anonymous_id"]
-        one.pop("event_id", None)
-        log.append(one | {"member_id": "m1"})
-    return log
 
 
 def lived(
@@ -368,11 +340,6 @@ def test_what_was_heard_of_late_still_wakes_a_sleeping_member() -> None:
 # --- saving, batches and interleaving ---------------------------------------------------------
 
 
-def everything(outcomes: list[Outcome]) -> list[Any]:
-    triggers = [message for outcome in outcomes for message in outcome.triggers]
-    return triggers + [decision for outcome in outcomes for decision in outcome.decisions]
-
-
 @pytest.mark.parametrize("step", [7 * MINUTE, 5 * HOUR, 9 * DAY])
 def test_saving_and_loading_at_any_moment_changes_nothing(step: int) -> None:
     is_the_same_when_saved(shipped_book(), step)
@@ -383,43 +350,6 @@ def test_saving_and_loading_changes_nothing_with_many_keys_and_short_deadlines(
     tmp_path: Path, step: int
 ) -> None:
     is_the_same_when_saved(book_of(write_rules(tmp_path / "rules", *ODD_RULES)), step)
-
-
-def is_the_same_when_saved(book: RuleBook, step: int) -> None:
-    for seed in range(40):
-        random = Random(seed)
-        log = shuffled(random_log(random, step, 40), random)
-        events = [e for e in arrived(log) if e.event.member_id == "m1"]
-        live, saved = Member("m1", False), Member("m1", False)
-        of_live, of_saved = [], []
-        for one in events:
-            of_live.append(handle(live, one, Context(book)))
-            if random.random() < 0.5:
-                saved = through_the_row(saved, book)
-            if random.random() < 0.3 and not of_live[-1].duplicate:
-                # A lane may fire what is due before the event that follows is there.
-                early = one.at - random.randrange(2 * step)
-                of_saved.append(advance(saved, early, Context(book)))
-            of_saved.append(handle(saved, one, Context(book)))
-        until = events[-1].at + 100 * DAY
-        of_live.append(advance(live, until, Context(book)))
-        of_saved.append(advance(saved, until, Context(book)))
-        assert everything(of_saved) == everything(of_live), seed
-        assert row_of(saved, book) == row_of(live, book), seed
-
-
-def through_the_row(member: Member, book: RuleBook) -> Member:
-    settle(member, book)
-    before = deepcopy(member)
-    row = row_of(member, book)
-    assert member == before, "saving changed the member"
-    due = next_due(member, book)
-    assert stage_of(row) == member.stage
-    assert due_of(row) == (None if due == NEVER else due)
-    loaded = decode(row, member.id, member.anonymous)
-    assert loaded == member
-    assert row_of(loaded, book) == row
-    return loaded
 
 
 def test_members_do_not_influence_each_other() -> None:

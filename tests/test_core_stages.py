@@ -85,7 +85,12 @@ def test_five_orders_within_a_year_make_loyal_and_below_three_it_ends() -> None:
     assert stage(member) == "loyal"
     for day in range(80, 600, 40):
         member.sees("visit", NOON + day * DAY)
-    left = [d for o in member.outcomes for d in o.decisions if isinstance(d, Transition)]
+    left = [
+        d
+        for o in member.outcomes
+        for d in o.decisions
+        if isinstance(d, Transition) and d.kind != "segment"
+    ]
     [ended] = [d for d in left if d.before == "loyal"]
     # The third newest order leaves the year: with two, loyal is over.
     assert (ended.after, ended.at) == ("active", rfc3339(NOON + (20 + 365) * DAY))
@@ -103,7 +108,12 @@ def test_the_bands_of_active_go_up_with_orders_and_down_after_a_week() -> None:
     assert (stage(member), member.member.band) == ("active", 0)
     bought(member, 2)
     assert member.member.band == 1
-    moved = [d for o in member.outcomes for d in o.decisions if isinstance(d, Transition)]
+    moved = [
+        d
+        for o in member.outcomes
+        for d in o.decisions
+        if isinstance(d, Transition) and d.kind != "segment"
+    ]
     assert [(d.before, d.after) for d in moved if d.kind == "band"] == [("light", "medium")]
     for day in (30, 60, 91):
         member.sees("visit", NOON + day * DAY)
@@ -130,7 +140,7 @@ def test_dormant_comes_to_the_millisecond_after_90_quiet_days() -> None:
     assert stage(member) == "new"
     outcome = member.reaches(NOON + 90 * DAY)
     assert stage(member) == "dormant"
-    [entered] = [d for d in outcome.decisions if isinstance(d, Transition)]
+    [entered] = [d for d in outcome.decisions if isinstance(d, Transition) and d.kind != "segment"]
     assert entered.at == rfc3339(NOON + 90 * DAY)
     assert "became_dormant" in member.raised
 
@@ -237,7 +247,9 @@ def test_the_table_comes_to_rest_whatever_happens() -> None:
         ]
         outcomes.append(advance(member, NOON + 4000 * DAY, Context(book)))
         for outcome in outcomes[:-1]:
-            steps = [d for d in outcome.decisions if isinstance(d, Transition)]
+            steps = [
+                d for d in outcome.decisions if isinstance(d, Transition) and d.kind != "segment"
+            ]
             by_instant = [d.at for d in steps if d.kind == "stage"]
             assert max((by_instant.count(at) for at in by_instant), default=0) < MAX_STEPS
             seen |= {d.after for d in steps}
@@ -248,5 +260,10 @@ def test_an_event_of_the_past_does_not_date_a_stage_before_the_one_it_follows() 
     member = life()
     member.sees("register", NOON)
     member.folds(event("purchase", NOON - MINUTE))
-    moves = [d.at for o in member.outcomes for d in o.decisions if isinstance(d, Transition)]
+    moves = [
+        d.at
+        for o in member.outcomes
+        for d in o.decisions
+        if isinstance(d, Transition) and d.kind != "segment"
+    ]
     assert moves == sorted(moves)

@@ -390,6 +390,31 @@ def test_reentry_counts_the_runs_of_a_series_and_not_its_steps(
     assert len(fired(one)) == 3 * runs
 
 
+def test_a_series_knows_when_it_was_raised_last_although_the_row_was_saved_meanwhile(
+    tmp_path: Path,
+) -> None:
+    steps = {**SERIES["series"], "after": "purchase", "steps": ["30d", "60d"]}
+    for is_saved in (False, True):
+        one = life(tmp_path, {"series": steps}, reentry={"per": "member", "every": "50d"})
+        one.sees("purchase", NOON)
+        one.reaches(NOON + 60 * DAY)
+        # The next run begins 10 days after the last message; its last step is 70 days after it.
+        one.sees("purchase", NOON + 70 * DAY)
+        one.reaches(NOON + 99 * DAY)
+        if is_saved:
+            one.is_saved_and_loaded()
+        one.reaches(NOON + 129 * DAY)
+        if is_saved:
+            one.is_saved_and_loaded()
+        one.reaches(NOON + 131 * DAY)
+        assert [verdict for _, verdict in one.verdicts] == [
+            "raised",
+            "raised",
+            "reentry",
+            "reentry",
+        ]
+
+
 def test_a_series_goes_on_under_changed_steps(tmp_path: Path) -> None:
     one = life(tmp_path, SERIES)
     one.sees("register", NOON)
@@ -459,18 +484,46 @@ def test_points_that_fall_below_a_level_must_have_been_above_it(tmp_path: Path) 
 
 
 def test_spend_in_a_window_has_hysteresis_and_dwell(tmp_path: Path) -> None:
-    when = crosses("spend", at_least=100, back_below=50, within="30d", dwell="1d")
+    when = crosses("spend", at_least=100, back_below=50, within="28d", dwell="1d")
     one = life(tmp_path, when)
     one.sees("purchase", NOON, total=100)
     one.reaches(NOON + DAY)
     assert fired(one) == [f"spend=100|{NOON}"]
     one.sees("purchase", NOON + 20 * DAY, total=60)
-    one.sees("purchase", NOON + 40 * DAY, total=100)
-    one.reaches(NOON + 45 * DAY)
+    one.sees("purchase", NOON + 50 * DAY, total=100)
+    one.reaches(NOON + 55 * DAY)
     assert len(fired(one)) == 1
-    one.sees("purchase", NOON + 80 * DAY, total=100)
-    one.reaches(NOON + 90 * DAY)
-    assert fired(one)[1:] == [f"spend=100|{NOON + 80 * DAY}"]
+    one.sees("purchase", NOON + 120 * DAY, total=100)
+    one.reaches(NOON + 130 * DAY)
+    assert fired(one)[1:] == [f"spend=100|{NOON + 120 * DAY}"]
+
+
+def test_spend_is_told_by_the_ring_to_the_cell_of_28_days(tmp_path: Path) -> None:
+    cell = 28 * DAY
+    begin = NOON // cell * cell
+    for late, raised in ((2 * cell - 2 * HOUR, 1), (2 * cell, 0)):
+        one = life(tmp_path / str(late), crosses("spend", at_least=100, within="28d"))
+        one.sees("purchase", begin + 5 * DAY, total=60)
+        one.sees("purchase", begin + late, total=40)
+        assert len(fired(one)) == raised
+        # Nothing of it is in the row but since when it is enough.
+        one.reaches(begin + late + HOUR + 1)
+        one.is_saved_and_loaded()
+        kept = [log for logs in one.member.logs.values() for log in logs.values()]
+        assert [(log.times, log.values) for log in kept] == [([begin + late], [])] * raised
+
+
+def test_spend_falls_below_a_level_when_its_cell_leaves_the_window(tmp_path: Path) -> None:
+    cell = 28 * DAY
+    begin = NOON // cell * cell
+    one = life(tmp_path, crosses("spend", below=50, back_at_least=100, within="56d"))
+    one.sees("purchase", begin + DAY, total=100)
+    one.is_saved_and_loaded()
+    one.reaches(begin + 3 * cell - 1)
+    assert fired(one) == []
+    one.is_saved_and_loaded()
+    one.reaches(begin + 3 * cell)
+    assert fired(one) == [f"spend=50|{begin + 3 * cell}"]
 
 
 def test_orders_that_fall_below_a_level_do_so_by_time_alone(tmp_path: Path) -> None:
@@ -555,10 +608,10 @@ def test_an_activity_long_past_is_forgotten(tmp_path: Path) -> None:
     one = life(tmp_path, {"activity_drop": {"below": 0.3, "for": "14d"}})
     for day in range(10):
         one.sees("visit", NOON + day * DAY)
-    one.reaches(NOON + 700 * DAY)
+    one.reaches(NOON + 185 * DAY)
     one.is_saved_and_loaded()
     assert one.member.logs
-    one.reaches(NOON + 740 * DAY)
+    one.reaches(NOON + 250 * DAY)
     one.is_saved_and_loaded()
     assert not one.member.logs
 
@@ -610,15 +663,16 @@ def test_late_is_told_by_the_members_own_gaps(
 
 def test_the_usual_gap_is_that_of_a_log_normal_with_a_prior_of_two_gaps(tmp_path: Path) -> None:
     one = life(tmp_path, LATE)
+    # Of eight orders, the last of which was told in two parts; those before are forgotten.
     gaps = [5, 9, 4, 20, 7, 11]
     at = NOON
+    one.sees("purchase", at - 100 * DAY)
     one.sees("purchase", at)
     for gap in gaps:
         at += gap * DAY
         one.sees("purchase", at)
-        # The same order, told in two parts.
-        one.sees("purchase", at + HOUR)
-        at += HOUR
+    at += HOUR
+    one.sees("purchase", at)
     logs = [math.log(gap * DAY) for gap in gaps]
     prior = math.log(30 * DAY)
     centre = (2 * prior + sum(logs)) / 8
@@ -670,6 +724,14 @@ EVERY_KIND = [
     odd("points_low", crosses("points", below=50, back_at_least=100)),
     odd("orders", crosses("orders", at_least=3, back_below=2, within="30m", dwell="5m")),
     odd("tier", {"tier_entered": "gold"}),
+    odd("spend", crosses("spend", at_least=60, back_below=30, within="28d")),
+    odd("spend_dwell", crosses("spend", at_least=100, within="28d", dwell="10m")),
+    odd("late", {"late_for_member": {"percentile": 90, "typical": "10m", "fixed": "7m"}}),
+    odd(
+        "ladder",
+        {"series": {"after": "purchase", "steps": ["6m", "12m"], "until": "purchase"}},
+        expires_after="1m",
+    ),
 ]
 
 

@@ -67,6 +67,8 @@ OWN_FIELDS: dict[str, dict[str, Any]] = {
     "offer_expired": OFFER,
     "erase": {},
     "mute": {"until": NOW + DAY},
+    "tag": {"tag": "price_sensitive", "reason": "three coupons", "expires_at": NOW + DAY},
+    "untag": {"tag": "price_sensitive"},
     **dict.fromkeys(("sent", "delivered", "failed", "opened", "clicked", "bounced"), MESSAGE),
     "complained": MESSAGE,
     "unsubscribed": MESSAGE,

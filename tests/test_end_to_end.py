@@ -33,7 +33,7 @@ def events(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     name = request.param
     path = tmp_path_factory.mktemp(name) / "events.jsonl"
     if name == "simulated":
-        write_events(path, simulate(2000, 200, seed=7, end_ms=DEFAULT_END_MS))
+        write_events(path, simulate(700, 200, seed=7, end_ms=DEFAULT_END_MS))
         return path
     if not FILES[name].exists():
         pytest.skip(f"{FILES[name]} is not there (LIFECYCLE_TEST_DATA names another folder)")
@@ -58,7 +58,7 @@ def prepare(place: World, events: Path, oracle: Path) -> set[str]:
 
 def check(place: World, expected: set[str]) -> None:
     """Compare what a gateway reads with what must come out; repeats must be identical."""
-    messages = place.messages("triggers", until=len(expected))
+    messages = place.messages("triggers", until=len(expected), limit=400)
     found = as_set(message.value() for message in messages)
     assert not expected - found, f"{len(expected - found)} missing\n{place.logs()}"
     assert not found - expected, sorted(found - expected)[:3]

@@ -159,6 +159,7 @@ def test_rules_that_change_are_compared_under_what_was_in_force() -> None:
     assert versions <= {
         *("looked_and_left", "viewed_not_bought", "no_order_10s", "order_unpaid"),
         *("cart_forgotten", "no_order_20s"),
+        "segment",
     }
 
 

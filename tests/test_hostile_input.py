@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live_kit import Reader, Sent, Upstream, event, now_ms, ready
-from worker_kit import World, world
+from worker_kit import World, permissive, world
 
 from agents.partitioner import murmur2_partition
 from app.stack import StackInfo
@@ -190,7 +190,7 @@ def test_all_that_is_hostile_is_a_dead_letter_and_all_that_is_good_is_processed(
 ) -> None:
     assert place.lifecycle("topics").returncode == 0
     take_any_timestamp(place)
-    worker = place.start_worker()
+    worker = place.start_worker("--config", str(permissive(place.folder / "shop")))
     hostile = Hostile(upstream := Upstream(place))
     members = [f"m{number}" for number in range(MEMBERS)] + STRANGE_IDS
     attacks = [

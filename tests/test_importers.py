@@ -324,6 +324,7 @@ def test_import_writes_the_file_and_ends_with_json(tmp_path, capsys):
     }
     assert len(list(read_lines(out))) == 4
     assert "skipped 1: exact duplicate (first at 4)" in captured.err
+    assert "LIFECYCLE_ASSUME_CONSENT=true" in captured.out, "the log has no consent in it"
 
 
 @pytest.mark.parametrize(
@@ -390,6 +391,20 @@ def test_the_documented_example_does_what_the_page_says(tmp_path, capsys, monkey
         "skipped 1: pieces: Expected float, got str (first at 5)",
         "skipped 1: no event is mapped to it (first at 6)",
     ]
+
+
+def test_an_export_with_consent_in_it_needs_no_assumption(tmp_path, capsys):
+    source, csv_map, out = (tmp_path / name for name in ("a.csv", "a.yaml", "a.jsonl"))
+    source.write_text("at,who,yes\n1762165200000,c-7,true\n")
+    csv_map.write_text(
+        "time: {column: at, format: epoch_ms}\n"
+        "fields: {member_id: who}\n"
+        "events:\n"
+        "  - type: consent\n"
+        "    fields: {channel: {value: email}, purpose: {value: marketing}, granted: yes}\n"
+    )
+    assert run("import", "csv", source, "--map", csv_map, "--out", out) == 0
+    assert capsys.readouterr().out == "1 events of 1 members from 1 rows\n"
 
 
 def mapped(tmp_path, map_text: str, csv_text: str | bytes, report: Report | None = None):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from live_kit import Reader, Upstream, event, get, now_ms, ready, wait_for
 from prometheus_client.parser import text_string_to_metric_families
-from worker_kit import World, world
+from worker_kit import World, permissive, world
 
 from agents.partitioner import murmur2_partition
 from app.stack import StackInfo
@@ -94,8 +94,8 @@ class Live:
 
 def write_rules(folder: Path, within: int, expires: str) -> Path:
     """A configuration folder: two rules of its own, everything else from the package."""
-    rules = folder / "shop" / "rules"
-    rules.mkdir(parents=True)
+    rules = permissive(folder / "shop") / "rules"
+    rules.mkdir()
     rule = BROWSE_ABANDONED.replace("WITHIN", format_duration(within)).replace("EXPIRES", expires)
     (rules / "browse_abandoned.yaml").write_text(rule)
     (rules / "welcome.yaml").write_text(WELCOME)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from guard_kit import MONDAY, TUESDAY_NOON, Shop, by_day, until
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
@@ -31,6 +32,8 @@ class World:
         self.working = {0, 1}
         self.now: int | None = NOW
         self.ready = True
+        self.shop = Shop()
+        self.guard = self.shop.guard
         self.metrics = Metrics(
             Sources(
                 members=self.members,
@@ -41,6 +44,8 @@ class World:
                 wall=WallClock(),
                 ready=lambda: self.ready,
                 version="1.2.3",
+                census=lambda: {"vip": 3, "advocates": 0},
+                guard=self.guard,
             )
         )
         self.lanes = [LaneStats(), LaneStats()]
@@ -86,8 +91,10 @@ def test_every_metric_is_declared_under_a_name_of_its_own_and_documented_and_exp
     assert re.findall(r"^## `(.*)`$", DOCUMENT.read_text(), re.MULTILINE) == names
 
 
-# What these may say is the vocabulary of the product, never an id.
+# What these may say is the vocabulary of the product or of its producers, never an id.
 BOUNDED = {"type", "reason", "rule", "verdict", "before", "after", "topic", "version", "python"}
+BOUNDED.add("source")  # of the feeds that are watched: at most 256
+BOUNDED |= {"segment", "change"}  # of the segments in the file: at most 64
 
 
 def test_no_label_grows_with_the_members() -> None:
@@ -104,6 +111,7 @@ def test_counts_of_members_are_exported_by_their_labels() -> None:
     world.members.cancelled["welcome"] = 1
     world.members.verdicts["welcome", "reentry"] = 2
     world.members.transitions["new", "active"] = 4
+    world.members.segment_changes["vip", "left"] = 2
     world.members.duplicates, world.members.late, world.members.ahead = 5, 6, 8
     world.members.state_bytes, world.members.rows_saved = 900, 5
     assert world.value("lifecycle_events_total", type="view_item") == 7
@@ -111,6 +119,9 @@ def test_counts_of_members_are_exported_by_their_labels() -> None:
     assert world.value("lifecycle_triggers_cancelled_total", rule="welcome") == 1
     assert world.value("lifecycle_verdicts_total", rule="welcome", verdict="reentry") == 2
     assert world.value("lifecycle_transitions_total", before="new", after="active") == 4
+    assert world.value("lifecycle_segment_changes_total", segment="vip", change="left") == 2
+    assert world.value("lifecycle_segment_members", segment="vip") == 3
+    assert world.value("lifecycle_segment_members", segment="advocates") == 0
     assert world.value("lifecycle_duplicates_total") == 5
     assert world.value("lifecycle_late_events_total") == 6
     assert world.value("lifecycle_ahead_events_total") == 8
@@ -234,6 +245,19 @@ def test_redis_away_is_seen_by_what_waits_for_it() -> None:
     world.projection.waiting_since, world.projection.connected = None, True
     assert world.value("lifecycle_redis_up") == 1
     assert world.value("lifecycle_redis_lag_seconds") == 0
+
+
+def test_silent_feeds_and_open_breakers_are_told_from_those_that_are_well() -> None:
+    world = World()
+    visits = {("visit", "app"): by_day}
+    usual = {("purchase", "pos"): by_day, ("purchase", "web"): by_day, **visits}
+    world.shop.lives(MONDAY, TUESDAY_NOON, usual, {"hello": lambda at: by_day(at) / 10})
+    usual["purchase", "web"] = until(TUESDAY_NOON, by_day)
+    world.shop.lives(TUESDAY_NOON, TUESDAY_NOON + 7_200_000, usual, {"hello": lambda _: 6000.0})
+    assert world.value("lifecycle_feed_silent", type="purchase", source="web") == 1
+    assert world.value("lifecycle_feed_silent", type="purchase", source="pos") == 0
+    assert world.value("lifecycle_breaker_open", rule="hello") == 1
+    assert world.value("lifecycle_breaker_open", rule="no_order") == 0
 
 
 def test_the_version_and_the_readiness_are_exported() -> None:

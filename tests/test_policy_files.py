@@ -9,8 +9,10 @@ from config.paths import package_dir
 from config.policy_files import load_policy
 from models.policy import (
     Arbitration,
+    Breaker,
     Cap,
     Consent,
+    FeedWatch,
     Holdout,
     Holds,
     Policy,
@@ -50,6 +52,8 @@ def test_the_shipped_policy_says_what_the_docs_say() -> None:
         quiet_hours=QuietHours(21 * 60, 9 * 60, "defer"),
         pace=30 * MINUTE,
         sent_is_reported=False,
+        feeds=FeedWatch(0.2, 50, 14 * DAY, {"pos": DAY}),
+        breaker=Breaker(5.0, 500, 14 * DAY),
     )
 
 
@@ -82,6 +86,14 @@ def test_an_empty_file_is_no_policy(tmp_path: Path, text: str) -> None:
             "caps: [{at_most: 2, per: week, purpose: any, group: g}]",
             Policy(caps=(Cap(2, per="week", purpose="any", group="g"),)),
         ),
+        ("feeds: {}", Policy(feeds=FeedWatch())),
+        (
+            "feeds: {below: 5%, expected: 200, learn: 28d, delays: {pos: 24h, web: 0}}",
+            Policy(feeds=FeedWatch(0.05, 200, 28 * DAY, {"pos": DAY, "web": 0})),
+        ),
+        ("breaker: {}", Policy(breaker=Breaker())),
+        ("breaker: {times: 2.5, at_least: 10}", Policy(breaker=Breaker(2.5, 10))),
+        ("{breaker: {}, pace: 1h}", Policy(breaker=Breaker(), pace=HOUR)),
     ],
 )
 def test_each_line_is_read(tmp_path: Path, text: str, policy: Policy) -> None:
@@ -134,6 +146,16 @@ def test_null_is_refused_with_what_to_write_instead(tmp_path: Path, text: str) -
         ("holds: {complaints: 1d}", "holds.complaints", "did you mean 'complaint'?"),
         ("holds: {ticket: 91d}", "holds.ticket", "must be at most 90d"),
         ("holds: {ticket: false}", "holds.ticket", "must be a duration"),
+        ("feeds: {bellow: 5%}", "feeds.bellow", "did you mean 'below'?"),
+        ("feeds: {below: 0}", "feeds.below", "more than 0% and less than 100%"),
+        ("feeds: {below: 100%}", "feeds.below", "more than 0% and less than 100%"),
+        ("feeds: {expected: 9}", "feeds.expected", "must be a whole number from 10"),
+        ("feeds: {learn: 13d}", "feeds.learn", "must be from 14d to 90d"),
+        ("feeds: {learn: 91d}", "feeds.learn", "must be from 14d to 90d"),
+        ("feeds: {delays: {pos: 8d}}", "feeds.delays.pos", "must be at most 7d"),
+        ("feeds: {delays: 24h}", "feeds.delays", "must be a mapping of sources to durations"),
+        ("breaker: {times: 1}", "breaker.times", "must be a number from 1.5 to 1000"),
+        ("breaker: {at_least: 0}", "breaker.at_least", "must be a whole number from 1"),
         ("silence_after_purchase: 24h", "silence_after_purchase", "must be a mapping with for"),
         (
             "silence_after_purchase: {for: 1d, then: wait}",

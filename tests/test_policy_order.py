@@ -26,6 +26,11 @@ from core_builders import (
 )
 from policy_kit import book as policy_book
 
+from app.event_files import write_events
+from app.event_reading import ReadingReport, read_events
+from app.simulator import DEFAULT_END_MS, simulate
+from config.paths import package_dir
+from models.decoding import Received
 from models.engine import advance, handle, next_due
 from models.member import Member, decode
 from models.outcome import Context, Outcome
@@ -129,6 +134,49 @@ def test_saving_changes_nothing_under_the_shipped_policy(step: int) -> None:
         log = with_messages(random_log(random, step, 40), random, step)
         events = [e for e in arrived(log) if e.event.member_id == "m1"]
         assert lives(events, book, random, step) == lives(events, book, None, step), seed
+
+
+@pytest.fixture(params=["uci", "simulated"])
+def members(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, list[Received]]:
+    """The events of each member of a log, in order."""
+    path = package_dir() / "data" / "uci_sample.jsonl.gz"
+    if request.param == "simulated":
+        path = tmp_path / "events.jsonl"
+        write_events(path, simulate(250, 200, seed=7, end_ms=DEFAULT_END_MS))
+    found: dict[str, list[Received]] = {}
+    for one in in_order(read_events([path], ReadingReport())):
+        if one.event.member_id is not None:
+            found.setdefault(one.event.member_id, []).append(one)
+    return found
+
+
+@pytest.mark.slow
+def test_saving_after_each_step_changes_nothing_that_is_said_to_a_whole_shop(
+    members: dict[str, list[Received]],
+) -> None:
+    book = whole_book(assume_consent=True)
+    until = max(events[-1].at for events in members.values())
+    for name, events in members.items():
+        member = Member(name, False)
+        plain = [handle(member, one, Context(book)) for one in events]
+        plain.append(advance(member, until, Context(book)))
+        assert everything(step_by_step(name, events, until, book)) == everything(plain), name
+
+
+def step_by_step(name: str, events: list[Received], until: int, book: RuleBook) -> list[Outcome]:
+    """As a worker goes through it that has all the time in the world, and dies all the time."""
+    row, outcomes = row_of(Member(name, False), book), []
+    for one in [*events, None]:
+        end = one.at if one is not None else until + 1
+        while (due := next_due(decode(row, name, False), book)) < end:
+            member = decode(row, name, False)
+            outcomes.append(advance(member, due, Context(book)))
+            row = row_of(member, book)
+        if one is not None:
+            member = decode(row, name, False)
+            outcomes.append(handle(member, one, Context(book)))
+            row = row_of(member, book)
+    return outcomes
 
 
 def test_what_waits_is_a_deadline_that_a_lane_can_find(short: RuleBook) -> None:

@@ -92,8 +92,8 @@ def errors_of(folder: Path, when: str, more: str = "") -> list[ConfigError]:
             Crosses("orders", 3, 5, upward=False, within=365 * DAY),
         ),
         (
-            "{crosses: {number: spend, at_least: 500, back_below: 400, within: 30d, dwell: 1d}}",
-            Crosses("spend", 500, 400, within=30 * DAY, dwell=DAY),
+            "{crosses: {number: spend, at_least: 500, back_below: 400, within: 28d, dwell: 1d}}",
+            Crosses("spend", 500, 400, within=28 * DAY, dwell=DAY),
         ),
         ("{activity_drop: {below: 0.3, for: 14d}}", ActivityDrop(0.3, 14 * DAY)),
         (
@@ -167,6 +167,11 @@ def test_a_condition_is_read(tmp_path: Path, when: str, wanted: Any) -> None:
             "has no window",
         ),
         ("{crosses: {number: spend, at_least: 5}}", "when.crosses.within", "is missing"),
+        (
+            "{crosses: {number: spend, at_least: 5, within: 30d}}",
+            "when.crosses.within",
+            "must be a multiple of 28d up to 364d",
+        ),
         (
             "{activity_drop: {below: 30, for: 1d}}",
             "when.activity_drop.below",

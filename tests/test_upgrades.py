@@ -24,6 +24,7 @@ from agents.wal import Wal
 from app.stack import StackInfo
 from models import member as rows
 from models.events import CODE_OF
+from models.labels import Labels, Tag
 from models.member import HEADER_BYTES, UnknownVersion, book_of, decode, due_of, stage_of
 from models.standing import GIVEN_BACK, MORNING, RAISED, SENT, SILENCE, Contact, Held, Standing
 from models.times import rfc3339
@@ -119,6 +120,16 @@ def test_the_kept_files_hold_all_that_policy_remembers() -> None:
     assert {one.state for one in contacts} == {RAISED, SENT, GIVEN_BACK}
     assert {one.waits_for for one in held} == {MORNING, SILENCE}
     assert any(one.trigger.armed for one in held)
+
+
+def test_the_kept_files_hold_all_that_members_are_told_apart_by() -> None:
+    bodies, _ = golden.read_changelog(golden.load(rows.VERSION))
+    found = [decode(body, "", False).labels for body in bodies.values()]
+    labels = [one for one in found if one is not None]
+    tags = [tag for one in labels for tag in one.tags.values()]
+    for kind, kept in ((Labels, labels), (Tag, tags)):
+        for name in kind.__struct_fields__:
+            assert any(getattr(one, name) for one in kept), (kind, name)
 
 
 # --- this version and the next --------------------------------------------------------------------

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core_builders import DAY, HOUR, NOON, absence, event, odd, same, write_rules
+from core_builders import DAY, HOUR, MINUTE, NOON, absence, event, odd, same, write_rules
 
 from app.cli import main
 from models.times import rfc3339
@@ -130,3 +130,21 @@ def test_unknown_rules_and_members_are_said_to_be(
     nobody = ["why", "m9", "--config", str(shop), "--events", str(shop / "events.jsonl")]
     assert main(nobody) == 1
     assert "no event is about 'm9'" in capsys.readouterr().err
+
+
+def test_what_waits_for_the_morning_is_told_with_when_it_is_decided_again(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "policy.yaml").write_text('quiet_hours: {from: "13:00", to: "16:00", then: defer}\n')
+    until = ("--until", rfc3339(NOON + 2 * HOUR + MINUTE))
+    (state,) = told(shop, capsys, "absent", *until)["rules"]
+    (held,) = state["held"]
+    assert held == {"until": rfc3339(NOON + 4 * HOUR), "text": "for quiet hours to end"}
+    assert main([*asked(shop, "absent", *until), "--language", "en"]) == 0
+    printed = capsys.readouterr().out
+    assert f"held: waits for quiet hours to end, until {rfc3339(NOON + 4 * HOUR)}" in printed
+    assert f", asked again at {rfc3339(NOON + 4 * HOUR)}" in printed
+    assert main([*asked(shop, "absent", *until), "--language", "zh"]) == 0
+    printed = capsys.readouterr().out
+    assert f"等待免打扰时段结束,至 {rfc3339(NOON + 4 * HOUR)}" in printed
+    assert f",将于 {rfc3339(NOON + 4 * HOUR)} 再次决定" in printed

@@ -10,4 +10,6 @@ Nothing here decides what passes: every command prints what it saw, with the mac
   changelog.
 * ``takeover``: a worker is killed; ``storm``: workers come and go all the time.
 * ``commits``: our way of committing a group beside Kafka transactions.
+* ``rule_load``: the core under few and many rules; ``policy_effect``: what policy does to a log,
+  and its ``policy_picture``. Neither needs a broker.
 """

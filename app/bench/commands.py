@@ -17,6 +17,7 @@ from app.bench.commits import GROUP_KB, LANES, commits
 from app.bench.latency import latency
 from app.bench.memory import memory
 from app.bench.place import PARTITIONS, BenchError
+from app.bench.policy_effect import policy_effect
 from app.bench.recovery import recovery
 from app.bench.rule_load import rule_load
 from app.bench.storm import storm
@@ -24,10 +25,11 @@ from app.bench.takeover import takeover
 from app.bench.throughput import EVENTS, throughput
 from app.bench.timers import timers
 from app.event_reading import BadLine
-from app.options import broker_options, positive, settings_of
+from app.options import broker_options, config_options, positive, settings_of
 from app.stack import StackError
 from app.topology import TopologyError
 from app.worker_process import WorkerFailed
+from config.errors import ConfigErrors
 from config.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def add_parsers(subparsers: "Subparsers") -> None:
     bench = subparsers.add_parser(
         "bench",
         help="measure: throughput, latency, recovery, memory, timers, takeover, storm, commits, "
-        "rules",
+        "rules, policy",
         description="Measure on the local stack (started if needed) or on --broker. Figures of "
         "one run may be compared; those of two runs only if the machine was as busy.",
     )
@@ -122,6 +124,13 @@ def add_parsers(subparsers: "Subparsers") -> None:
     one.add_argument("--json", action="store_true", help="end with one JSON object")
     one.set_defaults(run=_run_core)
 
+    about = "triggers of a log without policy and with it; needs no broker"
+    one = kinds.add_parser("policy", parents=[config_options()], help=about, description=about)
+    one.add_argument("files", nargs="+", type=Path, metavar="FILE", help="event files")
+    one.add_argument("--picture", type=Path, metavar="SVG", help="draw them, a strip for each rule")
+    one.add_argument("--json", action="store_true", help="end with one JSON object")
+    one.set_defaults(run=_run_policy)
+
 
 def _add(kinds: "Subparsers", name: str, about: str, measure: Measure) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = kinds.add_parser(
@@ -162,6 +171,17 @@ def _enough(text: str) -> int:
 def _run_core(arguments: argparse.Namespace) -> int:
     before = report.machine()
     _tell(rule_load(arguments.events, arguments.rounds), before, arguments)
+    return DONE
+
+
+def _run_policy(arguments: argparse.Namespace) -> int:
+    before = report.machine()
+    try:
+        figures = policy_effect(arguments.files, arguments.config, arguments.picture)
+    except (BadLine, OSError, ConfigErrors) as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    _tell(figures, before, arguments)
     return DONE
 
 

@@ -146,7 +146,7 @@ class _Drill:
         self._settings = world.settings
         loaded = load_config(CONFIG)
         limits = self._settings.limits()
-        self._book = RuleBook(loaded.rules, loaded.stages, loaded.policy, limits)
+        self._book = RuleBook(loaded.rules, loaded.stages, loaded.policy, limits, loaded.audiences)
         feed = Feed(result.orders.seed, self._began, PARTITIONS, limits.allowed_lateness)
         self._canaries = Canaries(self._began, PARTITIONS)
         self._listener = Listener(self._settings, self._canaries)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 DONE = 0
 BAD_INPUT = 2
+NO_CONSENT = (
+    "no event says who agreed to marketing: replay and worker let none through, unless "
+    "LIFECYCLE_ASSUME_CONSENT=true (for logs and trials, not for your own members)"
+)
 
 
 def add_parsers(subparsers: "Subparsers") -> None:
@@ -112,6 +116,8 @@ def _import(arguments: argparse.Namespace) -> None:
         lines = ", ".join(map(str, skipped.lines))
         print(f"skipped {skipped.count}: {reason} (first at {lines})", file=sys.stderr)
     print(f"{count} events of {len(members)} members from {report.rows} rows")
+    if not members.said_consent:
+        print(NO_CONSENT)
     if arguments.json:
         _print_json(
             events=count,
@@ -149,9 +155,13 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
 
 class _Members:
-    """Counts the different members of the events that pass by; anonymous ids are none yet."""
+    """What the events that pass by say of members: how many there are, and if any spoke of consent.
+
+    Anonymous ids are none yet.
+    """
 
     def __init__(self) -> None:
+        self.said_consent = False
         self._seen: set[str] = set()
 
     def __len__(self) -> int:
@@ -162,6 +172,7 @@ class _Members:
         for event in events:
             if "member_id" in event:
                 self._seen.add(event["member_id"])
+            self.said_consent |= event["type"] == "consent"
             yield event
 
 

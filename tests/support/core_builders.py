@@ -35,13 +35,15 @@ POLICY = Path(__file__).resolve().parents[1] / "data" / "opt_out.yaml"
 def shipped_book(**limits: Any) -> RuleBook:
     """The rules and stages that are in the package; members may opt out, and that is all policy."""
     found = load_config()
-    return RuleBook(found.rules, found.stages, load_policy(POLICY), Limits(**limits))
+    return RuleBook(
+        found.rules, found.stages, load_policy(POLICY), Limits(**limits), found.audiences
+    )
 
 
 def whole_book(**limits: Any) -> RuleBook:
     """The rules, stages and policy that are in the package."""
     found = load_config()
-    return RuleBook(found.rules, found.stages, found.policy, Limits(**limits))
+    return RuleBook(found.rules, found.stages, found.policy, Limits(**limits), found.audiences)
 
 
 def plain_rules() -> list[dict[str, Any]]:

@@ -61,7 +61,12 @@ class CountFold:
         return state[1 + topic]
 
     def apply(
-        self, state: list[int], decoded: Decoded[None], record: SourceRecord, now: int | None
+        self,
+        state: list[int],
+        decoded: Decoded[None],
+        record: SourceRecord,
+        now: int | None,
+        quiet_until: int = 0,
     ) -> Sequence[Output]:
         if record.value == self._freeze_on:
             os.kill(os.getpid(), signal.SIGSTOP)

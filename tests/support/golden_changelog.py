@@ -69,7 +69,7 @@ def inputs(version: int) -> tuple[Path, Path]:
 def book(version: int = rows.VERSION) -> RuleBook:
     """The rules of the golden files: copies, so that the shop's own may change."""
     found = load_config(inputs(version)[0])
-    return RuleBook(found.rules, found.stages, found.policy, Limits())
+    return RuleBook(found.rules, found.stages, found.policy, Limits(), found.audiences)
 
 
 def fold_with(rules: RuleBook) -> MemberFold:
@@ -244,7 +244,9 @@ def what_it_says(records: Sequence[LoggedRow], rules: RuleBook) -> Json:
             _readable(key): {
                 "next_due": fold.due(body),
                 "state": state_of(fold.load(key, body)),
-                "update": said(msgspec.json.encode(project(fold.load(key, body), fold.due(body)))),
+                "update": said(
+                    msgspec.json.encode(project(fold.load(key, body), fold.due(body), rules))
+                ),
             }
             for key, body in sorted(bodies.items())
         },

@@ -18,7 +18,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
-from worker_kit import World, comparable
+from worker_kit import World, comparable, permissive
 
 from agents.partitioner import murmur2_partition
 from agents.recovery import EPOCH_BYTES, FENCE, ROW
@@ -53,9 +53,12 @@ def members_of(lane: int, partitions: int, name: str, number: int = 1) -> list[s
 
 
 def write_shipped_rules(folder: Path, browse_within: str) -> Path:
-    """Write a configuration folder with the shipped rules; one of them waits less long."""
-    rules = folder / "shop" / "rules"
-    rules.mkdir(parents=True)
+    """Write a configuration folder with the shipped rules; one of them waits less long.
+
+    All policy is what a member refuses, so that the hour of the day changes nothing.
+    """
+    rules = permissive(folder / "shop") / "rules"
+    rules.mkdir()
     for path in (package_dir() / "rules").glob("*.yaml"):
         if not path.name.endswith(".test.yaml"):
             shutil.copy(path, rules)
@@ -223,7 +226,9 @@ class Truth:
 def truth(ledger: Ledger, world: World, config: Path, until: int) -> Truth:
     """Return what the world's workers have to come to when all is over at ``until``."""
     loaded = load_config(config)
-    book = RuleBook(loaded.rules, loaded.stages, loaded.policy, world.settings.limits())
+    book = RuleBook(
+        loaded.rules, loaded.stages, loaded.policy, world.settings.limits(), loaded.audiences
+    )
     run = Replay(book)
     outcomes = [run.fold(event) for event in in_order(ledger.received())]
     outcomes += run.finish(until)
@@ -245,7 +250,7 @@ def _state(member: Member, until: int, book: RuleBook) -> dict[str, Any]:
 
 
 def _known(member: Member, book: RuleBook) -> dict[str, Any]:
-    update = msgspec.json.encode(project(member, engine.next_due(member, book)))
+    update = msgspec.json.encode(project(member, engine.next_due(member, book), book))
     return known(update)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 from live_kit import Upstream, event, now_ms
-from worker_kit import World, comparable
+from worker_kit import World, comparable, permissive
 
 from agents.recovery import EPOCH_BYTES, FENCE, ROW
 from app.stack import StackInfo
@@ -46,8 +46,8 @@ RULES = {
 
 
 def write_config(folder: Path, rules: Mapping[str, Mapping[str, Any]] = RULES) -> Path:
-    """A configuration folder with these rules; stages and policy are the package's."""
-    (folder / "rules").mkdir(parents=True, exist_ok=True)
+    """A configuration folder with these rules, stages of the package, and a policy of refusals."""
+    (permissive(folder) / "rules").mkdir(exist_ok=True)
     for old in (folder / "rules").glob("*.yaml"):
         old.unlink()
     for name, rule in rules.items():

@@ -87,7 +87,12 @@ class ToyFold:
         return state.applied[topic]
 
     def apply(
-        self, state: State, decoded: Decoded[Event], record: SourceRecord, now: int | None
+        self,
+        state: State,
+        decoded: Decoded[Event],
+        record: SourceRecord,
+        now: int | None,
+        quiet_until: int = 0,
     ) -> Sequence[Output]:
         outputs = list(self.advance(state, decoded.at, now))
         topic, kind = decoded.event

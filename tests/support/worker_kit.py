@@ -31,6 +31,8 @@ class World:
             "LIFECYCLE_APP_ID": name,
             "LIFECYCLE_PARTITIONS": str(partitions),
             "LIFECYCLE_DATA_DIR": str(folder / "data"),
+            # Neither logs nor made members have a word of consent in them.
+            "LIFECYCLE_ASSUME_CONSENT": "true",
         }
         self.settings: Settings = load_settings(self.env)
         self._workers: list[subprocess.Popen[bytes]] = []
@@ -112,6 +114,14 @@ class World:
         finally:
             consumer.close()
         return found
+
+
+def permissive(config: Path) -> Path:
+    """A configuration folder whose policy knows refusals only, whatever the hour of the day."""
+    config.mkdir(parents=True, exist_ok=True)
+    words = "{consent: opt_out, channels: [app_push, sms, email, wechat]}"
+    (config / "policy.yaml").write_text(words)
+    return config
 
 
 def command(*words: str) -> list[str]:

@@ -7,6 +7,7 @@ import msgspec
 
 import app.chaos
 from config.paths import load_config
+from models.audiences import Audiences
 from models.policy import Arbitration, Cap, Consent, Holdout, Holds, Policy, Silence
 from models.rulebook import RuleBook
 from models.rules import Absence, Limits, Reentry, Rule
@@ -36,12 +37,13 @@ def first_book(pressed: bool = False) -> RuleBook:
     """Return the rules of ``app/chaos/config``, or with a policy that often says no."""
     found = load_config(CONFIG)
     policy = PRESSURE if pressed else found.policy
-    return RuleBook(found.rules, found.stages, policy, Limits(allowed_lateness=LATENESS_MS))
+    limits = Limits(allowed_lateness=LATENESS_MS)
+    return RuleBook(found.rules, found.stages, policy, limits, found.audiences)
 
 
 @cache
 def next_book(pressed: bool = False) -> RuleBook:
-    """Return what they change into: longer and shorter windows, a rule less, a rule more."""
+    """Return what they change into: other windows, rules and segments less and more."""
     found = load_config(CONFIG)
     rules = {rule.name: rule for rule in found.rules}
     del rules["looked_and_left"]
@@ -54,7 +56,17 @@ def next_book(pressed: bool = False) -> RuleBook:
         _within(rules["cart_left"], 9_000, 1), name="cart_forgotten"
     )
     policy = PRESSURE if pressed else found.policy
-    return RuleBook(rules.values(), found.stages, policy, Limits(allowed_lateness=LATENESS_MS))
+    limits = Limits(allowed_lateness=LATENESS_MS)
+    return RuleBook(rules.values(), found.stages, policy, limits, _next(found.audiences))
+
+
+def _next(audiences: Audiences) -> Audiences:
+    """A segment less, a segment more, and scores that begin elsewhere."""
+    kept = [segment for segment in audiences.segments if segment.name != "paused"]
+    fresh = msgspec.structs.replace(kept[0], name="just_bought")
+    [table] = audiences.tables
+    table = msgspec.structs.replace(table, frequency=(1, 2, 3, 4))
+    return Audiences((*kept, fresh), audiences.tags, (table,))
 
 
 def _within(rule: Rule, within: int, version: int) -> Rule:

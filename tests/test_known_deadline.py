@@ -1,0 +1,41 @@
+"""Who knows a member's next deadline need not have it looked for: nothing else changes."""
+
+from random import Random
+
+import pytest
+from core_builders import DAY, HOUR, MINUTE, NOON, Life, arrived, event, random_log, whole_book
+
+from models.engine import handle, next_due
+from models.member import Member, encode
+from models.outcome import Context
+from models.times import SECOND
+
+
+@pytest.mark.parametrize("step", [7 * MINUTE, 5 * HOUR, 9 * DAY])
+def test_an_event_says_the_same_whether_the_next_deadline_is_known_or_not(step: int) -> None:
+    book = whole_book(assume_consent=True)
+    skipped = 0
+    for seed in range(25):
+        asking, knowing = Member("m1", False), Member("m1", False)
+        for one in arrived(random_log(Random(seed), step)):
+            if one.event.member_id != "m1":
+                continue
+            due = next_due(knowing, book)
+            skipped += one.at < due
+            now = one.at + SECOND
+            asked = handle(asking, one, Context(book, now))
+            known = handle(knowing, one, Context(book, now), due)
+            assert known.triggers == asked.triggers
+            assert known.decisions == asked.decisions
+        assert encode(knowing, 0, 0) == encode(asking, 0, 0)
+    assert skipped > 0
+
+
+def test_what_is_due_at_the_events_own_instant_is_not_passed_over() -> None:
+    book = whole_book(assume_consent=True)
+    life = Life(book)
+    life.sees("register", NOON)
+    due = next_due(life.member, book)
+    (one,) = arrived([event("visit", due)])
+    handle(life.member, one, Context(book), due)
+    assert next_due(life.member, book) > due
