@@ -91,3 +91,6 @@ class Fold(Protocol[StateT, EventT]):
 
         Derived from nothing but the row: after a crash it is derived again, not remembered.
         """
+
+    def row_of(self, update: bytes) -> bytes:
+        """Return the key of the row that ``project`` makes an update with this key of."""

@@ -20,6 +20,7 @@ from agents.merge import Wait
 from agents.ports import (
     ChangelogPort,
     Clock,
+    LogPort,
     OutputPort,
     SourcePort,
     SourceRecord,
@@ -29,6 +30,7 @@ from agents.ports import (
 from agents.publish import Publisher
 from agents.recovery import Recovered, check_topics
 from agents.stats import LaneStats
+from agents.updates_log import UpdatesLog
 from agents.wal import Wal
 
 GROUP_MS = 50
@@ -64,7 +66,8 @@ class LaneLimits:
 class Lane(Generic[StateT, EventT]):
     """Folds one lane from its start to its stop; a lane assigned again is a new object.
 
-    ``rows`` is the lane's table, recovered before ``start`` and written by nobody else. A failure
+    ``rows`` is the lane's table, recovered before ``start`` and written by nobody else; ``updates``
+    is where its projections go, None if it has none. A failure
     after the start, of whatever kind, is reported once through ``on_failure``; nothing is sent,
     written or declared done after it. ``on_lateness`` hears, for each deadline fired on a live
     clock, by how many milliseconds it was late.
@@ -77,6 +80,7 @@ class Lane(Generic[StateT, EventT]):
         rows: MutableMapping[bytes, bytes],
         *,
         changelog: ChangelogPort,
+        updates: LogPort | None,
         source: SourcePort,
         outputs: OutputPort,
         clock: Clock,
@@ -89,6 +93,7 @@ class Lane(Generic[StateT, EventT]):
         self._fold = fold
         self._rows = rows
         self._changelog = changelog
+        self._updates = updates
         self._source = source
         self._outputs = outputs
         self._clock = clock
@@ -137,22 +142,20 @@ class Lane(Generic[StateT, EventT]):
             if place % RECOVERY_SLICE == RECOVERY_SLICE - 1:
                 await asyncio.sleep(0)
         await wal.reopen({name: topic.id for name, topic in topics.items()})
-        again = list(recovered.outbox.outputs)
-        for key in recovered.group:
-            again += self._fold.project(key, self._rows.get(key))
-        if again:
-            await self._outputs.send(again)
         self.stats.recovered = recovered.rows
-        self.stats.resent = len(again)
-        self._publisher = Publisher(
+        publisher = Publisher(
             self.number,
             self._fold,
+            self._rows,
             wal,
+            UpdatesLog(self._updates, self.number, recovered.outbox.done),
             self._outputs,
             self._source,
             self._clock,
             self.stats,
         )
+        await publisher.resume(recovered)
+        self._publisher = publisher
         if not self._stopping:
             self._loop = asyncio.create_task(self._run(), name=f"lane-{self.number}")
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from agents.ports import (
     ChangelogPort,
     LoggedRow,
+    LogPort,
     OutputPort,
     SourcePort,
     SourceRecord,
@@ -26,6 +27,7 @@ class LaneWorld:
     number: int
     rows: dict[bytes, bytes]
     changelog: ChangelogPort
+    updates: LogPort | None
     source: SourcePort
     outputs: OutputPort
     on_failure: Callable[[BaseException], None]

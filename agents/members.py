@@ -31,7 +31,8 @@ from models.triggers import Decision, Trigger
 MEMBER = b"m"
 ANONYMOUS = b"a"
 # Keys of member updates: a member's id, or for an anonymous id this and the id. The byte 0xff is
-# in no UTF-8 text, so that no member id can be mistaken for it.
+# in no UTF-8 text, so that no member id can be mistaken for it. It has no say in the partition: an
+# update lies in the member's lane.
 ANONYMOUS_UPDATE = b"anonymous\xff"
 
 # Placing a key costs a few microseconds in Python; members come again, so it is remembered.
@@ -70,6 +71,11 @@ class MemberStats:
     crashed: int = 0
     state_bytes: int = 0
     rows_saved: int = 0
+
+
+def placed_by(key: bytes) -> bytes:
+    """Return what decides the partition of an output with this key."""
+    return key.removeprefix(ANONYMOUS_UPDATE)
 
 
 def _count(counts: dict[str, int], name: str) -> None:
@@ -326,6 +332,12 @@ class MemberFold:
             return (Output(self._out.member_updates, to, None),)
         update = project(self.load(key, body), self.due(body), self._book)
         return (Output(self._out.member_updates, to, self._encode(update)),)
+
+    def row_of(self, update: bytes) -> bytes:
+        """Return the key of the row that an update with this key tells of."""
+        if update.startswith(ANONYMOUS_UPDATE):
+            return ANONYMOUS + update.removeprefix(ANONYMOUS_UPDATE)
+        return MEMBER + update
 
     def _outputs(self, outcome: Outcome, arrived: int, now: int | None) -> list[Output]:
         if not outcome.triggers and not outcome.decisions:

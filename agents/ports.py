@@ -92,16 +92,12 @@ class LoggedRow(NamedTuple):
     value: bytes | None
 
 
-class ChangelogPort(Protocol):
-    """The compacted changelog; partition number = lane number."""
+class LogPort(Protocol):
+    """A compacted topic of ours, to be read back; partition number = lane number."""
 
-    async def append(self, lane: int, rows: Sequence[Row]) -> int | None:
-        """Append ``rows`` as ONE record batch (whole or not at all) and wait for all replicas.
-
-        Returns the offset of the first row, or None when the broker acknowledged without
-        telling it (an idempotent producer's retry). Raises when the outcome is unknown or refused:
-        the caller stops the process (exit 70).
-        """
+    @property
+    def topic(self) -> str:
+        """Return the topic's name."""
 
     async def end(self, lane: int) -> int:
         """Return the offset that the next record would get, asked from the broker now."""
@@ -113,11 +109,36 @@ class ChangelogPort(Protocol):
         """
 
 
+class ChangelogPort(LogPort, Protocol):
+    """The changelog."""
+
+    async def append(self, lane: int, rows: Sequence[Row]) -> int | None:
+        """Append ``rows`` as ONE record batch (whole or not at all) and wait for all replicas.
+
+        Returns the offset of the first row, or None when the broker acknowledged without
+        telling it (an idempotent producer's retry). Raises when the outcome is unknown or refused:
+        the caller stops the process (exit 70).
+        """
+
+
+class Sent(NamedTuple):
+    """One acknowledged batch of outputs."""
+
+    topic: str
+    partition: int
+    offset: int | None
+    """Of its first record; None when the broker acknowledged without telling it."""
+    records: int
+
+
 class OutputPort(Protocol):
     """Where triggers, decisions, member updates and dead letters go."""
 
-    async def send(self, outputs: Sequence[Output]) -> None:
-        """Send all, in order per key, and return once every one is acknowledged; raise if not."""
+    async def send(self, outputs: Sequence[Output]) -> Sequence[Sent]:
+        """Send all, in order per key, and return once every one is acknowledged; raise if not.
+
+        Returns the batches, those of one partition in the order in which they were sent.
+        """
 
 
 class Start(NamedTuple):

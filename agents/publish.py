@@ -1,14 +1,19 @@
-"""What happens to a group once it is closed: written, sent, declared done, in this order."""
+"""What happens to a group once it is closed: written, sent, declared done, in this order.
+
+What an earlier owner may not have sent comes before the first.
+"""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic
 
 from agents.fold import EventT, Fold, StateT
 from agents.group import Collecting, Group
 from agents.merge import TopicQueue
-from agents.ports import Clock, OutputPort, SourcePort
+from agents.ports import Clock, Output, OutputPort, SourcePort
+from agents.recovery import Recovered
 from agents.stats import LaneStats
+from agents.updates_log import UpdatesLog
 from agents.wal import Wal
 
 FROZEN_MS = 1_000
@@ -17,14 +22,16 @@ FROZEN_MS = 1_000
 
 class Publisher(Generic[StateT, EventT]):
     """The closed groups of a lane. One at a time is written: until its outputs are acknowledged,
-    its outbox is the one that a crash would have sent again.
+    its outbox is the one that a crash would have sent again. ``rows`` is the lane's own table.
     """
 
     def __init__(
         self,
         lane: int,
         fold: Fold[StateT, EventT],
+        rows: Mapping[bytes, bytes],
         wal: Wal,
+        updates: UpdatesLog,
         outputs: OutputPort,
         source: SourcePort,
         clock: Clock,
@@ -35,7 +42,9 @@ class Publisher(Generic[StateT, EventT]):
         """Process time of the last look at the changelog."""
         self._lane = lane
         self._fold = fold
+        self._rows = rows
         self._wal = wal
+        self._updates = updates
         self._outputs = outputs
         self._source = source
         self._clock = clock
@@ -61,13 +70,20 @@ class Publisher(Generic[StateT, EventT]):
                 self._taken[queue.name] = groups[-1].done[queue.name] = queue.taken
         self._closed.extend(groups)
 
+    async def resume(self, recovered: Recovered) -> None:
+        """Send what the last owner may not have sent; raises as ``publish`` does."""
+        again = list(recovered.outbox.outputs)
+        again += self._projections({*recovered.group, *await self._disturbed()})
+        self._stats.resent = len(again)
+        await self._send(again)
+
     async def publish(self) -> None:
         """Publish the next closed group; raises what the ports raise, and ``StopWorker``."""
         group = self._closed.popleft()
         began = self._clock.elapsed()
         outputs = list(group.outputs)
         if group.rows:
-            await self._wal.write(group, self._unwritten())
+            await self._wal.write(group, self._unwritten(), self._updates.place())
             self.written_at = self._clock.elapsed()
             for key, body in group.rows.items():
                 outputs += self._fold.project(key, body)
@@ -79,20 +95,43 @@ class Publisher(Generic[StateT, EventT]):
         if outputs:
             if self._clock.elapsed() - began > FROZEN_MS:
                 await self.check()
-            await self._outputs.send(outputs)
+            await self._send(outputs)
             self._stats.outputs += len(outputs)
         for topic, offset in group.done.items():
             self._source.done(self._lane, topic, offset)
 
     async def sign_off(self) -> None:
         """Leave nothing to be sent again by whoever comes next; raises as ``publish`` does."""
-        await self._wal.sign_off()
+        await self._wal.sign_off(self._updates.place())
 
     async def check(self) -> None:
-        """Look whether a zombie has written to the changelog."""
+        """Look whether others have written: to the changelog, or updates behind ours.
+
+        Who has been taken over ends here; the owner says again what may have been written over.
+        """
         self.written_at = self._clock.elapsed()
         await self._wal.check(self._unwritten())
         self._stats.repaired = self._wal.repaired
+        again = self._projections(await self._disturbed())
+        self._stats.updates_repaired += len(again)
+        await self._send(again)
+
+    async def _send(self, outputs: Sequence[Output]) -> None:
+        if outputs:
+            self._updates.acknowledged(await self._outputs.send(outputs))
+        if self._updates.disturbed:
+            await self.check()
+
+    async def _disturbed(self) -> set[bytes]:
+        """Return the keys of rows whose last update may not be theirs.
+
+        Those of groups to come are left out: they are said with their groups.
+        """
+        rows = set(map(self._fold.row_of, await self._updates.read_on()))
+        return rows - self._unwritten()
+
+    def _projections(self, keys: Iterable[bytes]) -> list[Output]:
+        return [o for key in sorted(keys) for o in self._fold.project(key, self._rows.get(key))]
 
     def _unwritten(self) -> frozenset[bytes]:
         return frozenset(key for later in self._closed for key in later.rows)

@@ -39,7 +39,8 @@ class Outbox(NamedTuple):
     number: int
     """Counts the lane's groups; written again after a zombie's write, an outbox keeps it."""
     done: dict[str, int]
-    """Per topic, the offset below which everything had been dealt with."""
+    """Per member topic, the offset below which everything had been dealt with; for the topic of
+    updates, that below which the lane's were its owner's before this group's were sent."""
     outputs: list[Output]
 
 

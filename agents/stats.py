@@ -29,6 +29,8 @@ class LaneStats:
     outputs: int = 0
     repaired: int = 0
     """Times that a zombie's records were written over again."""
+    updates_repaired: int = 0
+    """Member updates said again because somebody else's may have come behind them."""
     questions: int = 0
     """Times that the ends were asked for."""
 

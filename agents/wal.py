@@ -9,6 +9,7 @@ it wrote over is written again, lest compaction keep the zombie's version alone.
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from agents.group import ROW_OVERHEAD, Group
 from agents.ports import ChangelogPort, Fenced, Row, StopWorker
@@ -64,15 +65,21 @@ class Wal:
         if stale:
             await self._append(self._ours_again(stale), ())
 
-    async def write(self, group: Group, unwritten: Collection[bytes] = ()) -> None:
+    async def write(
+        self,
+        group: Group,
+        unwritten: Collection[bytes] = (),
+        updates: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         """Append a group; return when it is durable, and ours without a doubt.
 
-        ``unwritten`` are keys whose rows are in the table, but belong to a group to come. Raises
+        ``unwritten`` are keys whose rows are in the table, but belong to a group to come,
+        ``updates`` is how far the lane's part of the topic of updates is known to be ours. Raises
         ``Fenced`` when the lane has another owner, ``StopWorker`` when the log is not what was
         written, and whatever the changelog raises.
         """
         self._number += 1
-        self._done |= group.done
+        self._done |= {**group.done, **updates}
         self._outbox = encode(Outbox(self._number, self._done, group.outputs))
         self._group = group.rows.keys()
         self._unsent = bool(group.rows)
@@ -80,13 +87,13 @@ class Wal:
         batch += [self._row(key, body) for key, body in group.rows.items()]
         await self._append([batch], unwritten)
 
-    async def sign_off(self) -> None:
+    async def sign_off(self, updates: Mapping[str, int] = MappingProxyType({})) -> None:
         """Write that nothing is left to be sent again: the last outputs are acknowledged.
 
-        Raises as ``write`` does.
+        ``updates`` and what is raised are as in ``write``.
         """
         if self._unsent:
-            await self.write(Group())
+            await self.write(Group(), (), updates)
 
     async def check(self, unwritten: Collection[bytes] = ()) -> None:
         """Ask whether anybody else has written; for a lane that has not written for a while.

@@ -263,6 +263,12 @@ REPAIRS = Declared(
     "Times that a worker which had lost its lane wrote to the changelog and was overruled.",
     "Workers stall for longer than the session timeout: look at memory, disk and CPU.",
 )
+UPDATE_REPAIRS = Declared(
+    "lifecycle_update_repairs_total",
+    Kind.COUNTER,
+    "Member updates sent again because somebody else's may have come behind them.",
+    "A worker that had lost its lane sent old updates: look at what stalls workers.",
+)
 ROWS = Declared(
     "lifecycle_rows",
     Kind.GAUGE,

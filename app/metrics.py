@@ -39,6 +39,7 @@ _LANE_COUNTERS: Mapping[str, Declared] = {
     "rows": declared.GROUP_ROWS,
     "outputs": declared.OUTPUTS,
     "repaired": declared.REPAIRS,
+    "updates_repaired": declared.UPDATE_REPAIRS,
     "recovered": declared.RECOVERED_ROWS,
     "resent": declared.RESENT,
 }

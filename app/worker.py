@@ -15,7 +15,7 @@ from agents.fastlane.app import FastApp, create_fast_app
 from agents.fastlane.settings import FastLaneConfig
 from agents.lane import Lane, LaneLimits
 from agents.lanes import LaneWorld
-from agents.members import BadShare, MemberEvent, MemberFold, MemberStats
+from agents.members import BadShare, MemberEvent, MemberFold, MemberStats, placed_by
 from agents.partitioner import partition_function
 from agents.ports import Clock
 from agents.serving import Projector, ProjectorConfig
@@ -81,6 +81,8 @@ def fast_lane_config(settings: Settings, data_dir: Path) -> FastLaneConfig:
         topics=tuple(settings.topic(topic) for topic in MEMBER_TOPICS),
         partitions=settings.partitions,
         changelog=changelog_name(settings),
+        updates=settings.topic("member-updates"),
+        placed_by=placed_by,
         data_dir=data_dir,
         partitioner=settings.partitioner,
         changelog_settings=settings.changelog_topic_settings(),
@@ -170,6 +172,7 @@ class Worker:
             self._fold,
             world.rows,
             changelog=world.changelog,
+            updates=world.updates,
             source=world.source,
             outputs=world.outputs,
             clock=self._clock,

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -196,7 +196,12 @@ def perfect() -> Evidence:
 
 
 def _out(topic: str, values: Iterable[bytes | None]) -> list[Record]:
-    return [Record(topic, 0, offset, START, b"", value) for offset, value in enumerate(values)]
+    records = []
+    for offset, value in enumerate(values):
+        key = json.loads(value or b"").get("member_id", "").encode()
+        place = murmur2_partition(key, PARTITIONS)
+        records.append(Record(topic, place, offset, START, key, value))
+    return records
 
 
 def place_of(rule: str) -> int:
@@ -297,6 +302,35 @@ def test_a_document_that_counts_otherwise_is_told() -> None:
     del documents[key]
     found = judge(replace(perfect(), documents=documents, updates=documents), book())
     assert "has no document" in found.documents[0].note
+
+
+def test_of_a_member_whose_records_came_in_order_the_whole_document_is_compared() -> None:
+    documents = dict(perfect().documents)
+    members = judge(perfect(), book()).equality.orderly
+    key = next(key for key in documents if key.decode(errors="ignore") in members)
+    documents[key] = msgspec.json.encode(json.loads(documents[key]) | {"locale": "xx"})
+    found = judge(replace(perfect(), documents=documents, updates=documents), book())
+    assert [one.note for one in found.documents if "locale" in one.note]
+    assert not found.clean
+
+
+@pytest.mark.parametrize(
+    ("note", "change"),
+    [
+        ("partition", lambda one: one._replace(partition=(one.partition + 1) % PARTITIONS)),
+        ("key", lambda one: one._replace(key=b"another")),
+        ("raised", lambda one: altered(one, raised_at="2020-01-01T00:00:00.000Z")),
+    ],
+)
+def test_a_trigger_elsewhere_or_before_it_was_due_is_told(
+    note: str, change: Callable[[Record], Record]
+) -> None:
+    triggers = list(perfect().triggers)
+    place = place_of(canaries.RULE)
+    triggers[place] = change(triggers[place])
+    found = judge(replace(perfect(), triggers=triggers), book())
+    assert [note in one.note for one in found.envelopes] == [True]
+    assert not found.clean
 
 
 # --- the command ---

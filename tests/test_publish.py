@@ -6,10 +6,11 @@ import pytest
 from sim_world import Process, World, run
 
 from agents.group import Group
-from agents.ports import Fenced, Output
+from agents.ports import Fenced, Output, Sent
 from agents.publish import FROZEN_MS, Publisher
 from agents.recovery import fence, recover
 from agents.stats import LaneStats
+from agents.updates_log import UpdatesLog
 from agents.wal import Wal
 
 SAID = Output("triggers", b"m", b"x", ())
@@ -21,8 +22,8 @@ class StandsStill(Wal):
     clock: "StoppedClock"
     heir: Process | None = None
 
-    async def write(self, group: Group, unwritten: Any = frozenset()) -> None:
-        await super().write(group, unwritten)
+    async def write(self, group: Group, unwritten: Any = (), updates: Any = ()) -> None:
+        await super().write(group, unwritten, updates)
         self.clock.ms += self.clock.stands
         if self.heir is not None:
             await fence(self.heir, 0, "heir")
@@ -41,8 +42,9 @@ class Sent:
     def __init__(self) -> None:
         self.outputs: list[Output] = []
 
-    async def send(self, outputs: list[Output]) -> None:
+    async def send(self, outputs: list[Output]) -> list[Sent]:
         self.outputs += outputs
+        return []
 
 
 class OneGroup:
@@ -54,9 +56,12 @@ class OneGroup:
     def project(self, _key: bytes, _body: bytes | None) -> list[Output]:
         return []
 
+    def row_of(self, update: bytes) -> bytes:
+        return update
+
 
 def publisher_of(fold: OneGroup, wal: Wal, sent: Sent, clock: StoppedClock) -> Publisher[Any, Any]:
-    ports: Any = (fold, wal, sent, None, clock)
+    ports: Any = (fold, {}, wal, UpdatesLog(None, 0, {}), sent, None, clock)
     return Publisher(0, *ports, LaneStats())
 
 
@@ -88,9 +93,9 @@ class Noted(Wal):
         super().__init__(*arguments)
         self.left_alone: list[frozenset[bytes]] = []
 
-    async def write(self, group: Group, unwritten: Any = frozenset()) -> None:
+    async def write(self, group: Group, unwritten: Any = (), updates: Any = ()) -> None:
         self.left_alone.append(frozenset(unwritten))
-        await super().write(group, unwritten)
+        await super().write(group, unwritten, updates)
 
     async def check(self, unwritten: Any = frozenset()) -> None:
         self.left_alone.append(frozenset(unwritten))

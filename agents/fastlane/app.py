@@ -85,6 +85,7 @@ class FastApp(faust.App):  # type: ignore[misc]
                 number=number,
                 rows=self.table.rows(number),
                 changelog=connections.changelog,
+                updates=connections.updates,
                 source=KafkaSource(self.consumer.reading, connections.ends, config.topics),
                 outputs=connections.outputs,
                 on_failure=fail_stop,

@@ -1,4 +1,4 @@
-"""The changelog of a table, lane by lane: whole batches in, chunks of rows out."""
+"""Topics of ours, lane by lane: chunks of rows out, and into the changelog whole batches."""
 
 import asyncio
 import logging
@@ -30,67 +30,25 @@ STALL_SECONDS = 30.0
 """A read that makes no progress this long has met something other than a slow broker."""
 
 
-class KafkaChangelog:
-    """The ``ChangelogPort`` of a compacted topic; partition number = lane number.
-
-    Each acknowledgement tells ``clock`` what time it is at the broker.
-    """
+class KafkaLog:
+    """The ``LogPort`` of a topic; partition number = lane number."""
 
     def __init__(
         self,
         topic: str,
-        producer: BatchProducer,
         ends: EndOffsets,
         brokers: list[str],
-        clock: WallClock,
         security: Mapping[str, Any] | None = None,
     ) -> None:
-        self._clock = clock
+        self.topic = topic
         self._security = security or {}
-        self._topic = topic
-        self._producer = producer
         self._ends = ends
         self._brokers = brokers
-        self._written_to: dict[int, int] = {}
-        self._outboxes: dict[int, LoggedRow] = {}
         self._readers = asyncio.Semaphore(READERS)
-
-    async def append(self, lane: int, rows: Sequence[Row]) -> int | None:
-        """Append ``rows`` as one record batch and return the offset of the first.
-
-        None means that the broker has them, but did not say where (it had forgotten all about an
-        earlier attempt except that it succeeded). Raises ``ValueError`` for rows that do not fit
-        into one batch, and ``KafkaError`` when they were refused or their fate is unknown.
-        """
-        batch = self._producer.new_batch()
-        now = self._clock.now()
-        for key, value in rows:
-            if batch.append(timestamp=now, key=key, value=value) is None:
-                raise ValueError(f"a group of {len(rows)} rows is larger than a record batch")
-        self._written_to.pop(lane, None)
-        asked = self._clock.uptime()
-        [written] = await self._producer.send([(self._topic, lane, batch)])
-        if written is not None and written.timestamp_type == LOG_APPEND_TIME:
-            self._clock.told(written.timestamp, asked, self._clock.uptime())
-        if written is None or written.offset < 0:
-            return None
-        first: int = written.offset
-        self._written_to[lane] = first + len(rows)
-        if rows[0].key == OUTBOX:
-            self._outboxes[lane] = LoggedRow(first, *rows[0])
-        return first
-
-    def written_to(self, lane: int) -> int | None:
-        """Return the offset after the last row that was appended here; None when unknown."""
-        return self._written_to.get(lane)
-
-    def last_outbox(self, lane: int) -> LoggedRow | None:
-        """Return the last outbox that was appended here, if any was."""
-        return self._outboxes.get(lane)
 
     async def end(self, lane: int) -> int:
         """Return the offset that the next row of a lane would get, asked from the broker now."""
-        tp = TopicPartition(self._topic, lane)
+        tp = TopicPartition(self.topic, lane)
         return (await self._ends.ask([tp]))[tp]
 
     async def read(self, lane: int, start: int, end: int) -> AsyncIterator[Sequence[LoggedRow]]:
@@ -100,7 +58,7 @@ class KafkaChangelog:
         """
         if start >= end:
             return
-        tp = TopicPartition(self._topic, lane)
+        tp = TopicPartition(self.topic, lane)
         async with self._readers:
             consumer = AIOKafkaConsumer(
                 bootstrap_servers=self._brokers,
@@ -118,6 +76,61 @@ class KafkaChangelog:
                     yield chunk
             finally:
                 await consumer.stop()
+
+
+class KafkaChangelog(KafkaLog):
+    """The ``ChangelogPort`` of a compacted topic.
+
+    Each acknowledgement tells ``clock`` what time it is at the broker.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        producer: BatchProducer,
+        ends: EndOffsets,
+        brokers: list[str],
+        clock: WallClock,
+        security: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(topic, ends, brokers, security)
+        self._clock = clock
+        self._producer = producer
+        self._written_to: dict[int, int] = {}
+        self._outboxes: dict[int, LoggedRow] = {}
+
+    async def append(self, lane: int, rows: Sequence[Row]) -> int | None:
+        """Append ``rows`` as one record batch and return the offset of the first.
+
+        None means that the broker has them, but did not say where (it had forgotten all about an
+        earlier attempt except that it succeeded). Raises ``ValueError`` for rows that do not fit
+        into one batch, and ``KafkaError`` when they were refused or their fate is unknown.
+        """
+        batch = self._producer.new_batch()
+        now = self._clock.now()
+        for key, value in rows:
+            if batch.append(timestamp=now, key=key, value=value) is None:
+                raise ValueError(f"a group of {len(rows)} rows is larger than a record batch")
+        self._written_to.pop(lane, None)
+        asked = self._clock.uptime()
+        [written] = await self._producer.send([(self.topic, lane, batch)])
+        if written is not None and written.timestamp_type == LOG_APPEND_TIME:
+            self._clock.told(written.timestamp, asked, self._clock.uptime())
+        if written is None or written.offset < 0:
+            return None
+        first: int = written.offset
+        self._written_to[lane] = first + len(rows)
+        if rows[0].key == OUTBOX:
+            self._outboxes[lane] = LoggedRow(first, *rows[0])
+        return first
+
+    def written_to(self, lane: int) -> int | None:
+        """Return the offset after the last row that was appended here; None when unknown."""
+        return self._written_to.get(lane)
+
+    def last_outbox(self, lane: int) -> LoggedRow | None:
+        """Return the last outbox that was appended here, if any was."""
+        return self._outboxes.get(lane)
 
 
 async def _chunks(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from aiokafka import TopicPartition
 
 from agents.clocks import WallClock
-from agents.fastlane.changelog import KafkaChangelog
+from agents.fastlane.changelog import KafkaChangelog, KafkaLog
 from agents.fastlane.ends import EndOffsets
 from agents.fastlane.outputs import OUTPUT_BATCH_BYTES, KafkaOutputs
 from agents.fastlane.producer import BatchProducer
@@ -35,7 +35,17 @@ class Connections:
         self.changelog = KafkaChangelog(
             config.changelog, self._rows, self.ends, brokers, clock, security
         )
-        self.outputs = KafkaOutputs(self._sends, partition_function(config.partitioner), clock.now)
+        self.updates = (
+            None
+            if config.updates is None
+            else KafkaLog(config.updates, self.ends, brokers, security)
+        )
+        partition_of = partition_function(config.partitioner)
+        self.outputs = KafkaOutputs(
+            self._sends,
+            lambda key, partitions: partition_of(config.placed_by(key), partitions),
+            clock.now,
+        )
 
     async def start(self) -> None:
         """Connect.
@@ -46,14 +56,18 @@ class Connections:
         await self._topic_ids()
         await asyncio.gather(self._rows.start(), self._sends.start(), self.ends.start())
 
-    async def check_changelog(self) -> None:
-        """Raise ``StopWorker`` when the changelog has not one partition per lane."""
-        partitions = await self._rows.partitions(self._config.changelog)
-        if partitions != self._config.partitions:
-            raise StopWorker(
-                f"changelog {self._config.changelog} has {partitions} partitions, but the member "
-                f"topics have {self._config.partitions}: a partition count is for life"
-            )
+    async def check_own_topics(self) -> None:
+        """Raise ``StopWorker`` when a topic of ours has not one partition per lane.
+
+        Raises ``KafkaError`` when there is none.
+        """
+        for topic in filter(None, (self._config.changelog, self._config.updates)):
+            partitions = await self._rows.partitions(topic)
+            if partitions != self._config.partitions:
+                raise StopWorker(
+                    f"topic {topic} has {partitions} partitions, but the member topics have "
+                    f"{self._config.partitions}: a partition count is for life"
+                )
 
     async def stop(self) -> None:
         """Send what is under way, briefly, and disconnect."""

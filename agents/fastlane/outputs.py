@@ -6,7 +6,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from agents.fastlane.producer import BatchProducer
 from agents.partitioner import PartitionOf
-from agents.ports import Output
+from agents.ports import Output, Sent
 
 OUTPUT_BATCH_BYTES = 900_000
 """Below the 1,048,588 bytes that a topic takes in one batch by default."""
@@ -22,13 +22,18 @@ class KafkaOutputs:
         self._producer = producer
         self._partition_of = partition_of
 
-    async def send(self, outputs: Sequence[Output]) -> None:
-        """Send all, in order per key, and return once every one is acknowledged.
+    async def send(self, outputs: Sequence[Output]) -> Sequence[Sent]:
+        """Send all, in order per key, and return the batches once every one is acknowledged.
 
         Raises ``KafkaError`` when one was refused (it is too large, the topic does not exist) or
         its fate is unknown.
         """
-        await self._producer.send(await self._batches(outputs))
+        batches = await self._batches(outputs)
+        acknowledged = await self._producer.send(batches)
+        return [
+            Sent(topic, partition, None if told is None else told.offset, batch.record_count())
+            for (topic, partition, batch), told in zip(batches, acknowledged, strict=True)
+        ]
 
     async def _batches(self, outputs: Sequence[Output]) -> list[tuple[str, int, BatchBuilder]]:
         closed: list[tuple[str, int, BatchBuilder]] = []

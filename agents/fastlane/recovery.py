@@ -101,7 +101,7 @@ class LaneTableManager(TableManager):  # type: ignore[misc]
         """Connect, declare the changelog if it is missing, and let Faust subscribe."""
         await self.app.connections.start()
         await self._update_channels()
-        await self.app.connections.check_changelog()
+        await self.app.connections.check_own_topics()
         await self.recovery.start()
 
     async def on_stop(self) -> None:

@@ -1,7 +1,7 @@
 """What a fast lane app is told: addresses, names, and the few numbers that matter."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,9 @@ class FastLaneConfig:
     """Everything that a fast lane app needs to know; times are seconds unless named otherwise.
 
     ``topics`` are the member topics in the order that ties of time are broken. ``partitions`` is
-    the partition count of each of them and of the changelog: the number of lanes.
+    the partition count of each of them, of the changelog, and of ``updates``, the topic of
+    projections if there are any: the number of lanes. ``placed_by`` returns what of an output's
+    key decides its partition.
     """
 
     broker: str
@@ -43,6 +45,8 @@ class FastLaneConfig:
     partitions: int
     changelog: str
     data_dir: Path
+    updates: str | None = None
+    placed_by: Callable[[bytes], bytes] = bytes
     table: str = "members"
     partitioner: Partitioner = "murmur2"
     changelog_settings: Mapping[str, str] = field(default_factory=lambda: CHANGELOG_SETTINGS)

@@ -288,7 +288,7 @@ async def _fenced(here: Place, lanes: int) -> AsyncIterator[Commit]:
     await connections.start()
     async with AsyncExitStack() as parts:
         parts.push_async_callback(connections.stop)
-        await connections.check_changelog()
+        await connections.check_own_topics()
         wals = []
         for lane in range(lanes):
             epoch = await fence(connections.changelog, lane, "bench-0")

@@ -93,7 +93,7 @@ async def _fill(here: Place, rows: Iterable[NamedRow]) -> None:
     connections = Connections(fast_lane_config(here.settings, here.folder), WallClock())
     await connections.start()
     try:
-        await connections.check_changelog()
+        await connections.check_own_topics()
         topics = await connections.source_topics(range(partitions))
         lanes = []
         for lane in range(partitions):

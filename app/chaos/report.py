@@ -47,6 +47,7 @@ def summary(result: Result) -> dict[str, Any]:
         "unclaimed": same.unclaimed,
         "poison": found.poison,
         "dead_letters_wrong": len(found.letters),
+        "envelopes_wrong": len(found.envelopes),
         "documents_wrong": len(found.documents),
         "recovery_seconds": {
             **_figures([one for values in recoveries.values() for one in values]),
@@ -98,6 +99,7 @@ def _lines(result: Result) -> Iterator[str]:
     identical = "all identical" if same.duplicates == same.duplicates_identical else "NOT IDENTICAL"
     yield f"{same.duplicates:7,}  repeated" + (f", {identical}" if same.duplicates else "")
     yield f"{len(found.letters):7,}  dead letters missing or of good records"
+    yield f"{len(found.envelopes):7,}  triggers in the wrong place, or raised too early"
     yield f"{len(found.documents):7,}  documents in Redis wrong"
     yield (
         f"{len(same.orderly):,} members had all their records come in order and are compared "
@@ -117,6 +119,7 @@ def _lines(result: Result) -> Iterator[str]:
         ("spurious", same.spurious),
         ("wrong", same.wrong),
         ("dead letter", found.letters),
+        ("envelope", found.envelopes),
         ("document", found.documents),
     ):
         yield from _examples(title, findings)

@@ -16,7 +16,7 @@ from app.chaos.feed import POISON
 from app.chaos.reading import Record
 from models.projection import project
 from models.rulebook import RuleBook
-from models.times import SECOND
+from models.times import SECOND, parse_instant
 from models.triggers import DeadLetter, MemberUpdate, Trigger, TriggerMessage
 
 MARGIN_MS = 50
@@ -24,6 +24,10 @@ MARGIN_MS = 50
 
 # What disorder, whatever its kind, leaves as it is.
 _SETTLED = ("counts", "orders", "spend", "refunded", "registered_at")
+
+# What depends on the moment at which a row was saved last.
+_OF_THE_MOMENT = ("updated_at", "next_deadline_at", "activity_30d", "open_triggers")
+_WHOLE = tuple(name for name in MemberUpdate.__struct_fields__ if name not in _OF_THE_MOMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +62,15 @@ class Verdict:
     poison: int = 0
     letters: list[Finding] = field(default_factory=list)
     """Poison that is no dead letter, and dead letters that were no poison."""
+    envelopes: list[Finding] = field(default_factory=list)
+    """Triggers under another key than their member's, elsewhere than its lane, or before due."""
     documents: list[Finding] = field(default_factory=list)
     """Members of whom Redis says something else than the oracle, or than the topic."""
 
     @property
     def clean(self) -> bool:
         """Whether nothing that is claimed was broken."""
-        return self.equality.ok and not self.letters and not self.documents
+        return self.equality.ok and not (self.letters or self.envelopes or self.documents)
 
     @property
     def unfinished(self) -> bool:
@@ -92,7 +98,8 @@ def judge(evidence: Evidence, book: RuleBook) -> Verdict:
         by_rule=_by_rule(_values(evidence.triggers)),
         poison=len(poison),
         letters=list(_judge_letters(poison, evidence.letters)),
-        documents=list(_judge_documents(expected, evidence)),
+        envelopes=list(_judge_envelopes(evidence)),
+        documents=list(_judge_documents(expected, evidence, found)),
     )
 
 
@@ -138,12 +145,29 @@ def _letter(origin: tuple[str, int, int], note: str) -> Finding:
     return Finding("", "", "", f"{topic}[{partition}] offset {offset} {note}")
 
 
-def _judge_documents(expected: Expected, evidence: Evidence) -> Iterable[Finding]:
+def _judge_envelopes(evidence: Evidence) -> Iterable[Finding]:
+    decode = msgspec.json.Decoder(TriggerMessage).decode
+    for record in evidence.triggers:
+        said = decode(record.value or b"")
+        key = said.member_id.encode()
+        at = said.raised_at if type(said) is Trigger else None
+        wrong = []
+        if record.key != key:
+            wrong.append(f"has the key {record.key!r}")
+        if record.partition != murmur2_partition(key, evidence.partitions):
+            wrong.append(f"is in partition {record.partition}")
+        if at is not None and parse_instant(at) < parse_instant(said.due_at) - MARGIN_MS:
+            wrong.append(f"was raised at {at}, due at {said.due_at}")
+        yield from (Finding(said.member_id, said.rule, said.trigger_id, note) for note in wrong)
+
+
+def _judge_documents(expected: Expected, evidence: Evidence, found: Equality) -> Iterable[Finding]:
     documents, updates = evidence.documents, evidence.updates
     for key in sorted(documents.keys() | updates.keys()):
         if documents.get(key) != updates.get(key):
             yield _document(key, "differs from the last member update")
     decode = msgspec.json.Decoder(MemberUpdate).decode
+    in_order = found.orderly - found.aged
     for row, member in expected.members.items():
         key = row[1:] if row[:1] == b"m" else ANONYMOUS_UPDATE + row[1:]
         document = documents.get(key)
@@ -151,8 +175,10 @@ def _judge_documents(expected: Expected, evidence: Evidence) -> Iterable[Finding
             yield _document(key, "has no document")
             continue
         live, right = decode(document), project(member, None)
-        wrong = [name for name in _SETTLED if getattr(live, name) != getattr(right, name)]
-        for name in wrong:
+        # Workers go on to fire deadlines when the oracle has ended.
+        whole = member.id in in_order and parse_instant(live.updated_at) <= evidence.until
+        known = _WHOLE if whole else _SETTLED
+        for name in (name for name in known if getattr(live, name) != getattr(right, name)):
             note = f"{name} is {getattr(live, name)}, expected {getattr(right, name)}"
             yield _document(key, note)
 

@@ -87,6 +87,9 @@ class CountFold:
     def project(self, key: bytes, body: bytes | None) -> Sequence[Output]:
         return ()
 
+    def row_of(self, update: bytes) -> bytes:
+        return update
+
 
 class ToyLane:
     """A lane that tells what it is fed and when it knows that it has read everything."""
@@ -104,6 +107,7 @@ class ToyLane:
             CountFold(options),
             world.rows,
             changelog=world.changelog,
+            updates=world.updates,
             source=world.source,
             outputs=world.outputs,
             clock=WallClock(),

@@ -34,6 +34,7 @@ class Worker:
             fold or ToyFold(),
             self.rows,
             changelog=self.process,
+            updates=self.process.updates,
             source=self.process,
             outputs=self.process,
             clock=VirtualClock(until),

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mappin
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from agents.ports import LoggedRow, Output, Row, SourceTopic, Timer
+from agents.ports import LoggedRow, Output, Row, Sent, SourceTopic, Timer
 
 T = TypeVar("T")
 
@@ -172,6 +172,10 @@ class World:
         """Compact what is older than the compaction lag."""
         self.compact(max([end for at, end in self._ages if at <= now() - lag_ms], default=0))
 
+    def ends_at(self, topic: str) -> int:
+        """Return the offset that the next output to a topic gets."""
+        return sum(output.topic == topic for output in self.sent)
+
     def source_topics(self) -> Mapping[str, SourceTopic]:
         return {topic: SourceTopic(self.ids[topic], self.end(topic)) for topic in self.logs}
 
@@ -255,12 +259,21 @@ class Process:
 
     # -- the outputs
 
-    async def send(self, outputs: Sequence[Output]) -> None:
+    async def send(self, outputs: Sequence[Output]) -> Sequence[Sent]:
         assert outputs, "nothing to send"
+        sent = []
         for output in outputs:
             await self.point("send")
+            sent.append(Sent(output.topic, 0, self.world.ends_at(output.topic), 1))
             self.world.sent.append(output)
         await self.point("sent")
+        return sent
+
+    # -- the updates
+
+    @property
+    def updates(self) -> "Updates":
+        return Updates(self)
 
     # -- the member topics
 
@@ -312,3 +325,21 @@ class Process:
             await asyncio.sleep(rng.uniform(*world.latency_ms) / 1000)
             await self._if_running()
             feed(topic, chunk)
+
+
+class Updates:
+    """The ``LogPort`` of what was sent to ``member-updates``."""
+
+    topic = "member-updates"
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    async def end(self, lane: int) -> int:
+        await self._process.point("updates end")
+        return self._process.world.ends_at(self.topic)
+
+    async def read(self, lane: int, start: int, end: int) -> AsyncIterator[Sequence[LoggedRow]]:
+        await self._process.point("updates read")
+        updates = [output for output in self._process.world.sent if output.topic == self.topic]
+        yield [LoggedRow(start, output.key, output.value) for output in updates[start:end]]

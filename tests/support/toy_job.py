@@ -140,6 +140,9 @@ class ToyFold:
     def project(self, key: bytes, body: bytes | None) -> Sequence[Output]:
         return (Output("member-updates", key, body),)
 
+    def row_of(self, update: bytes) -> bytes:
+        return update
+
 
 class Said(NamedTuple):
     """Triggers and decisions without the clock reading, and the final counts by member."""

@@ -152,6 +152,10 @@ class SimpleFold:
         """Return nothing: the job has no readers of its state."""
         return ()
 
+    def row_of(self, update: bytes) -> bytes:
+        """Return the key of an update's row; there are no updates."""
+        return update
+
 
 def run(job: Job, meter: Meter) -> None:
     """Do the job and report."""
@@ -165,6 +169,7 @@ def run(job: Job, meter: Meter) -> None:
             fold,
             world.rows,
             changelog=world.changelog,
+            updates=world.updates,
             source=world.source,
             outputs=world.outputs,
             clock=clock,

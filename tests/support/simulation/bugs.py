@@ -15,6 +15,7 @@ from agents.publish import Publisher
 from agents.reading import Reading
 from agents.recovery import EPOCH_BYTES, FENCE, Recovered, recover
 from agents.standing import Standing
+from agents.updates_log import UpdatesLog
 from agents.wal import Wal
 
 Patch = Any
@@ -138,6 +139,15 @@ def losses_unnoticed() -> Patch:
     return patch.object(Standing, "lost", lambda *_: [])
 
 
+def updates_unwatched() -> Patch:
+    """Take every update behind the owner's last one for the owner's."""
+
+    async def read_on(_: UpdatesLog) -> set[bytes]:
+        return set()
+
+    return patch.object(UpdatesLog, "read_on", read_on)
+
+
 BUGS: Mapping[str, Callable[[], Patch]] = {
     "outputs-before-the-group": outputs_before_the_group,
     "no-applied-offset": no_applied_offset,
@@ -149,6 +159,7 @@ BUGS: Mapping[str, Callable[[], Patch]] = {
     "fetches-abandoned": fetches_abandoned,
     "ends-taken-for-one-moment": ends_taken_for_one_moment,
     "losses-unnoticed": losses_unnoticed,
+    "updates-unwatched": updates_unwatched,
 }
 
 

@@ -15,7 +15,7 @@ from models.member import Member
 from models.rulebook import RuleBook
 from models.triggers import DeadLetter
 from simulation.process import Process, ProduceFailed
-from simulation.process_ports import CHANGELOG
+from simulation.process_ports import CHANGELOG, UPDATES
 from simulation.world import World
 
 _letters = msgspec.json.Decoder(DeadLetter)
@@ -158,12 +158,7 @@ def _updates(world: World, owners: dict[int, Process]) -> Iterator[str]:
         if kept != wanted:
             differ = [k for k in kept.keys() | wanted.keys() if kept.get(k) != wanted.get(k)]
             yield f"the serving store differs from member-updates: {sorted(differ)}"
-    if world.happened["stray"] or any(
-        process.was_frozen or process.cut_once for process in world.processes
-    ):
-        # A zombie may still send an older projection of a member, which triggers never are.
-        return
-    last = {record.key: record.value for record in world.broker.all_records("member-updates")}
+    last = {record.key: record.value for record in world.broker.all_records(UPDATES)}
     for number, process in owners.items():
         for key, body in process.table.rows(number).items():
             [update] = process.fold.project(key, body)

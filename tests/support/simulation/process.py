@@ -27,7 +27,7 @@ from simulation import loop
 from simulation.broker import Appended, Lost, SimProducer
 from simulation.faults import Fault
 from simulation.membership import SimGroup
-from simulation.process_ports import SimChangelog, SimOutputs, SimSource
+from simulation.process_ports import UPDATES, SimChangelog, SimLog, SimOutputs, SimSource
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -65,12 +65,10 @@ class Process:
         self.died = False
         self.frozen: asyncio.Event | None = None
         """While it stands still: the event that thaws it."""
-        self.was_frozen = False
         self.left = False
         self.restart_ms = 1_000
         self.slow = False
         self.cut = False
-        self.cut_once = False
         self.wrote = 0
         """Times that it set out to write rows or to send outputs."""
         self.fed = 0
@@ -94,6 +92,7 @@ class Process:
             self.stats, wall_clock=self.clock.now,
         )  # fmt: skip
         self.changelog = SimChangelog(self, self._rows)
+        self._updates = SimLog(self, UPDATES)
         self._source = SimSource(self)
         self._outputs = SimOutputs(self, self._sends)
         self.lanes = Lanes(
@@ -131,7 +130,6 @@ class Process:
         """Stand still; ``thaw`` lets it go on where it stood."""
         if not self.died and self.frozen is None:
             self.frozen = asyncio.Event()
-            self.was_frozen = True
             self.ended.set()
 
     def thaw(self) -> None:
@@ -309,6 +307,7 @@ class Process:
             self.fold,
             self.table.rows(number),
             changelog=self.changelog,
+            updates=self._updates,
             source=self._source,
             outputs=self._outputs,
             clock=self.clock,

@@ -5,8 +5,9 @@ from collections import ChainMap
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from agents.members import placed_by
 from agents.partitioner import murmur2_partition
-from agents.ports import LoggedRow, Output, Place, Row
+from agents.ports import LoggedRow, Output, Place, Row, Sent
 from agents.recovery import FENCE, OUTBOX
 from models.events import MEMBER_TOPICS
 from simulation.broker import Appended, NewRecord, SimProducer
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from simulation.process import Process
 
 CHANGELOG = "changelog"
-SLOW_LEADERS = 0.25
+UPDATES = "member-updates"
+SLOW_LEADERS = 0.5
 """Of the questions for a partition's end, those that its leader takes its time for."""
 
 SLOW_LEADER_SECONDS = 2.0
@@ -28,11 +30,26 @@ async def _under_way(sending: Coroutine[Any, Any, Appended]) -> Appended:
     return await asyncio.shield(task)
 
 
-class SimChangelog:
+class SimLog:
+    """The ``LogPort`` of a process."""
+
+    def __init__(self, process: "Process", topic: str) -> None:
+        self.topic = topic
+        self._process = process
+
+    async def end(self, lane: int) -> int:
+        broker = self._process.world.broker
+        return await self._process.request("end", lambda: broker.end_offset(self.topic, lane))
+
+    def read(self, lane: int, start: int, end: int) -> AsyncIterator[Sequence[LoggedRow]]:
+        return _Reader(self._process, self.topic, lane, start, end)
+
+
+class SimChangelog(SimLog):
     """The ``OwnChangelog`` of a process."""
 
     def __init__(self, process: "Process", producer: SimProducer) -> None:
-        self._process = process
+        super().__init__(process, CHANGELOG)
         self._producer = producer
         self._written_to: dict[int, int] = {}
         self._outboxes: dict[int, LoggedRow] = {}
@@ -59,19 +76,13 @@ class SimChangelog:
     def last_outbox(self, lane: int) -> LoggedRow | None:
         return self._outboxes.get(lane)
 
-    async def end(self, lane: int) -> int:
-        broker = self._process.world.broker
-        return await self._process.request("end", lambda: broker.end_offset(CHANGELOG, lane))
-
-    def read(self, lane: int, start: int, end: int) -> AsyncIterator[Sequence[LoggedRow]]:
-        return _Reader(self._process, lane, start, end)
-
 
 class _Reader:
     """No generator: one that is given up half-way would be closed when garbage is collected."""
 
-    def __init__(self, process: "Process", lane: int, start: int, end: int) -> None:
+    def __init__(self, process: "Process", topic: str, lane: int, start: int, end: int) -> None:
         self._process = process
+        self._topic = topic
         self._lane = lane
         self._place = start
         self._end = end
@@ -83,7 +94,7 @@ class _Reader:
         broker = self._process.world.broker
         while self._place < self._end:
             records, self._place = await self._process.request(
-                "read", lambda: broker.fetch(CHANGELOG, self._lane, self._place, 40)
+                "read", lambda: broker.fetch(self._topic, self._lane, self._place, 40)
             )
             rows = [
                 LoggedRow(r.offset, r.key or b"", r.value) for r in records if r.offset < self._end
@@ -100,16 +111,19 @@ class SimOutputs:
         self._process = process
         self._producer = producer
 
-    async def send(self, outputs: Sequence[Output]) -> None:
+    async def send(self, outputs: Sequence[Output]) -> Sequence[Sent]:
         assert outputs, "nothing to send"
         world, now = self._process.world, self._process.clock.now()
         batches: dict[tuple[str, int], list[NewRecord]] = {}
         for topic, key, value, headers in outputs:
-            place = topic, murmur2_partition(key, world.broker_partitions(topic))
+            place = topic, murmur2_partition(placed_by(key), world.broker_partitions(topic))
             batches.setdefault(place, []).append(NewRecord(key, value, now, headers))
         self._process.wrote += 1
+        sent = []
         for (topic, partition), records in batches.items():
-            await _under_way(self._producer.send(topic, partition, records))
+            first, _ = await _under_way(self._producer.send(topic, partition, records))
+            sent.append(Sent(topic, partition, first, len(records)))
+        return sent
 
 
 class SimSource:

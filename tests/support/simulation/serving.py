@@ -11,12 +11,11 @@ from aiokafka import TopicPartition
 from agents.serving import Projector, ProjectorConfig
 from agents.serving_ports import Documents, Places
 from agents.updates import document_to_keep
+from simulation.process_ports import UPDATES
 
 if TYPE_CHECKING:
     from simulation.world import World
 
-UPDATES = "member-updates"
-PARTITION = TopicPartition(UPDATES, 0)
 POLL_SECONDS = 60.0
 KILLED = 0.02
 """The share of requests that find it just killed, and started again."""
@@ -38,7 +37,7 @@ class Serving:
 
     def __init__(self, world: "World") -> None:
         self.documents: dict[bytes, bytes] = {}
-        self.committed = 0
+        self.partitions = [TopicPartition(UPDATES, lane) for lane in range(world.lanes)]
         self._reached: dict[int, int] = {}
         self._before: deque[tuple[dict[bytes, bytes], dict[int, int]]] = deque(maxlen=REMEMBERED)
         self._away = False
@@ -117,7 +116,8 @@ class Serving:
 
     def has_caught_up(self) -> bool:
         """Tell whether everything that the topic holds is in the store."""
-        return self._reached.get(0, 0) >= self._world.broker.end_offset(UPDATES, 0)
+        end = self._world.broker.end_offset
+        return all(self._reached.get(at.partition, 0) >= end(*at) for at in self.partitions)
 
     def expected(self) -> dict[bytes, bytes]:
         """Return what the store must hold, by the topic."""
@@ -138,11 +138,11 @@ class _Consumer:
         self._world = world
         self._serving = serving
         self._projector = projector
-        self._position = serving.committed
+        self._positions = dict.fromkeys(serving.partitions, 0)
 
     async def start(self) -> None:
-        """Get the one partition."""
-        await self._projector.on_partitions_assigned([PARTITION])
+        """Get all partitions."""
+        await self._projector.on_partitions_assigned(self._positions)
 
     async def stop(self) -> None:
         """Do nothing."""
@@ -152,20 +152,24 @@ class _Consumer:
         # Longer than asked for: an idle poll costs something and tells nothing.
         seconds = max(timeout_ms / 1000, POLL_SECONDS)
         broker = self._world.broker
-        await self._world.woken(broker.arrival(UPDATES, 0, self._position), seconds)
+        places = [(*at, position) for at, position in self._positions.items()]
+        await self._world.woken(broker.arrivals(places), seconds)
         if self._world.away:
             await self._world.news()
             return {}
-        records, self._position = broker.fetch(UPDATES, 0, self._position, max_records)
-        return {PARTITION: records} if records else {}
+        found = {}
+        for at, position in self._positions.items():
+            records, self._positions[at] = broker.fetch(*at, position, max_records)
+            if records:
+                found[at] = records
+        return found
 
     async def commit(self, offsets: dict[TopicPartition, int]) -> None:
-        """Commit."""
-        self._serving.committed = offsets[PARTITION]
+        """Do nothing: where it goes on is the store's to say."""
 
     def assignment(self) -> Collection[TopicPartition]:
-        """Return the one partition."""
-        return [PARTITION]
+        """Return all partitions."""
+        return self._serving.partitions
 
     async def beginning_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[Any, int]:
         """Return where it begins."""
@@ -177,8 +181,8 @@ class _Consumer:
 
     async def position(self, partition: TopicPartition) -> int:
         """Return the offset that is fetched next."""
-        return self._position
+        return self._positions[partition]
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Go there."""
-        self._position = offset
+        self._positions[partition] = offset

@@ -18,7 +18,7 @@ from simulation.broker import NewRecord, SimBroker, TopicConfig
 from simulation.faults import STRIKES, ZOMBIES, Fault
 from simulation.membership import GROUP
 from simulation.process import Process
-from simulation.process_ports import CHANGELOG
+from simulation.process_ports import CHANGELOG, UPDATES
 from simulation.scenario import Event, Scenario
 from simulation.serving import Serving
 
@@ -33,7 +33,7 @@ IDLE_SECONDS = 130
 """Long enough for zombies to run into their fence, and for owners to notice what they wrote."""
 
 PATIENCE_SECONDS = 2_000
-OUTPUTS = ("triggers", "decisions", "member-updates", "dead-letters")
+OUTPUTS = ("triggers", "decisions", "dead-letters")
 
 
 class Stuck(AssertionError):
@@ -79,6 +79,7 @@ class World:
             self.broker.create_topic(topic, TopicConfig(self.lanes))
         for topic in OUTPUTS:
             self.broker.create_topic(topic, TopicConfig(1))
+        self.broker.create_topic(UPDATES, TopicConfig(self.lanes))
         zombies = any(fault.kind in ZOMBIES for fault in scenario.faults)
         self.broker.create_topic(
             CHANGELOG,
@@ -273,7 +274,7 @@ class World:
                 process.slow = True
                 after(seconds, setattr, process, "slow", False)
             case "cut off" if process is not None:
-                process.cut = process.cut_once = True
+                process.cut = True
                 after(seconds, self._rejoin_network, process)
             case "rewind" if process is not None:
                 process.group.rewind = True
