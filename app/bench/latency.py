@@ -7,14 +7,13 @@ from typing import Any
 
 import orjson
 
-from app.bench.place import Place, place, say, worker
+from app.bench.place import Place, place, say, without_policy, worker
 from app.bench.report import percentiles
 from app.bench.watching import Watcher, watching
 from app.event_reading import Record
 from app.producing import EventProducer
 from app.worker_process import WorkerProcess
 from config.paths import RULES_FOLDER, package_dir
-from config.rule_files import POLICY_FILE
 from config.settings import Settings
 
 READY_SECONDS = 120.0
@@ -63,8 +62,7 @@ def quick_rules(folder: Path) -> Path:
     rules = config / RULES_FOLDER
     shutil.copytree(package_dir() / RULES_FOLDER, rules, ignore=lambda _, names: _no_rules(names))
     (rules / "browse_abandoned.yaml").write_text(QUICK_RULE)
-    (config / POLICY_FILE).write_text("")
-    return config
+    return without_policy(config)
 
 
 def _no_rules(names: list[str]) -> list[str]:

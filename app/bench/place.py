@@ -15,6 +15,7 @@ from app import stack
 from app.stack.commands import default_data_dir
 from app.topology import client_config, ensure_topics
 from app.worker_process import WorkerProcess
+from config.rule_files import POLICY_FILE
 from config.settings import Settings, load_settings
 
 PARTITIONS = 16
@@ -143,6 +144,16 @@ def place(settings: Settings, name: str, partitions: int = PARTITIONS) -> Iterat
             yield made
         finally:
             made.clear()
+
+
+def without_policy(config: Path) -> Path:
+    """Make the folder a configuration that refuses nobody: what is not in it is as shipped.
+
+    A measurement of triggers would be one of refusals otherwise, and of the hour of the day.
+    """
+    config.mkdir(exist_ok=True)
+    (config / POLICY_FILE).write_text("")
+    return config
 
 
 @contextmanager

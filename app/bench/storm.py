@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from app.bench.crew import Crew, crew
-from app.bench.place import BenchError, Place, place, say
+from app.bench.place import BenchError, Place, place, say, without_policy
 from app.bench.simple_job import digest
 from app.bench.throughput import line_of, said_by_replay, simulated_events
 from app.bench.watching import watching_fences
@@ -37,17 +37,17 @@ def storm(settings: Settings, events: int) -> dict[str, Any]:
     count when their offsets are committed: what has to be done again does not. Raises
     ``BenchError`` when the backlog is too short for that, or is not finished in time.
     """
-    book = book_of(None, settings)
-    say(f"making {events:,} events, and replaying them for what must come out")
-    log = simulated_events(events)
-    expected = said_by_replay(log, book)
     with place(settings, "storm", settings.partitions) as here:
+        config = without_policy(here.folder / "config")
+        say(f"making {events:,} events, and replaying them for what must come out")
+        log = simulated_events(events)
+        expected = said_by_replay(log, book_of(config, here.settings))
         here.make_topics()
         produce_all(EventProducer(here.settings), log, None)
         with (
             closing(CommittedOffsets(here.settings)) as committed,
             watching_fences(here) as fences,
-            crew(here, ("--clock", "stream"), fences) as workers,
+            crew(here, ("--clock", "stream", "--config", str(config)), fences) as workers,
         ):
             count = committed.count
             _fill_up(workers)

@@ -10,7 +10,7 @@ import msgspec
 
 from app.bench.crew import Crew, crew
 from app.bench.made_rows import NamedRow, fill, filled, made_rows, rows_of
-from app.bench.place import place, say
+from app.bench.place import place, say, without_policy
 from app.bench.report import percentiles
 from app.bench.watching import Fence, Seen, Watcher, watching, watching_fences
 from app.options import book_of
@@ -40,16 +40,17 @@ def takeover(settings: Settings, members: int, workers: int, kills: int) -> dict
     Raises ``BenchError`` when lanes stand still for too long, ``WorkerFailed`` when a worker that
     was not killed ends.
     """
-    book = book_of(None, settings)
-    say("making rows")
-    rows = made_rows(book, _now())
     with place(settings, "takeover", settings.partitions) as here:
+        config = without_policy(here.folder / "config")
+        book = book_of(config, here.settings)
+        say("making rows")
+        rows = made_rows(book, _now())
         here.make_topics()
         fill(here, chain(filled(rows, members), coming_due(book, kills)))
         with (
             watching_fences(here) as fences,
             watching(here) as watcher,
-            crew(here, (), fences) as workers_,
+            crew(here, ("--config", str(config)), fences) as workers_,
         ):
             for _ in range(workers):
                 workers_.start()
