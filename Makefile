@@ -1,7 +1,7 @@
 # `make` alone explains the targets. Everything happens inside .venv; nothing else is touched.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-simulation test-chaos chaos fmt lint types imports bench wheel-check clean
+.PHONY: help setup demo test test-fast test-simulation mutants test-chaos chaos fmt lint types imports bench wheel-check clean
 
 # The first interpreter that fits; `make PYTHON=/path/to/python3.12 demo` chooses another.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
@@ -48,6 +48,9 @@ test-fast: .venv/.complete ## the tests that need no broker
 
 test-simulation: .venv/.complete ## thousands of simulated disasters (ARGS="--seed 7" repeats one)
 	@PYTHONPATH=tests/support $(BIN)/python -m simulation $(or $(ARGS),--seeds 10000)
+
+mutants: .venv/.complete ## mistakes made on purpose, and which no test notices (ARGS="rules")
+	@PYTHONPATH=.:tests/support $(BIN)/python tests/support/mutants.py $(ARGS)
 
 test-chaos: .venv/.complete ## tests that break real brokers, networks and workers
 	@$(BIN)/python -m pytest -m chaos $(ARGS)

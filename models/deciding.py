@@ -29,6 +29,9 @@ from models.times import rfc3339
 from models.triggers import Decision, Trigger, Verdict
 from models.wording import is_chinese, unmet
 
+TOO_LATE = "decided after expires_at"
+"""Why a candidate has expired that no policy held back: by the wall clock it comes too late."""
+
 
 class Ruling(msgspec.Struct, frozen=True):
     """What was decided about one candidate, and why.
@@ -117,7 +120,7 @@ def _own_verdict(
         return "anonymous", "nobody to send to before the id is linked"
     expires = expiry_of(candidate)
     if context.now is not None and context.now >= expires:
-        return "expired", "decided after expires_at"
+        return "expired", TOO_LATE
     if candidate.held is not None and member.advanced_to >= expires:
         return "expired", "waited until expires_at"
     return None

@@ -56,6 +56,8 @@ def handle(member: Member, event: Received, context: Context, quiet_until: int =
         return outcome
     corrects = at < member.advanced_to and not outcome.late
     dates = dated.happened(member, book, at) if corrects else {}
+    if event.type == "purchase" and member.logs:
+        watching.settle_recalled(member, book)
     facts = fold(member, event, book.limits.allowed_lateness)
     # An activity of before the stage began, but heard of only now, is a sign of life all the same.
     came_back = event.type in ACTIVITY and at == member.last_activity
@@ -155,10 +157,10 @@ def _reentry_matters(rule_id: int, due: int, now: int, book: RuleBook) -> bool:
 
 
 def _is_duplicate(member: Member, event: Received) -> bool:
+    _forget_ids(member, event.at)
     event_id = event.event.event_id
     if event_id is None:
         return False
-    _forget_ids(member, event.at)
     digest = short_hash(event_id.encode())
     found = member.ids.find(digest)
     while found >= 0:

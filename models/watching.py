@@ -224,6 +224,19 @@ def _occasion(watch: Watch, rule: Rule, key: str, firing: Firing) -> str:
     return f"{prefix}{due.since}|{due.number}" if due.number else f"{prefix}{due.since}"
 
 
+def settle_recalled(member: Member, book: RuleBook) -> None:
+    """Settle what is read in the member's ring of orders, before an order makes that forget."""
+    keep_from = member.advanced_to - book.limits.allowed_lateness
+    for watch_id, by_key in member.logs.items():
+        watch = book.watches.get(watch_id)
+        if watch is None or watch.source is None:
+            continue
+        for log in by_key.values():
+            watch.source.fill(member, log, log.recent)
+            logs.settle(watch.machine, log, keep_from)
+            watch.source.leave_out(log)
+
+
 def prune(member: Member, book: RuleBook) -> None:
     """Settle the logs and forget those that say no more than none would."""
     keep_from = member.advanced_to - book.limits.allowed_lateness

@@ -195,6 +195,20 @@ def test_an_event_sent_twice_within_the_last_16_ids_counts_once() -> None:
     assert life.member.order_count == 2
 
 
+def test_ids_of_before_a_long_silence_are_forgotten_whether_or_not_a_row_was_saved_in_it() -> None:
+    lives = [Life(shipped_book()) for _ in range(2)]
+    for life, is_saved in zip(lives, (False, True), strict=True):
+        life.sees("purchase", NOON, event_id="old")
+        life.reaches(NOON + 91 * DAY)
+        if is_saved:
+            life.is_saved_and_loaded()
+        # What has no id ends the silence as well.
+        life.sees("visit", NOON + 92 * DAY)
+        assert not life.sees("purchase", NOON + 92 * DAY, event_id="old").duplicate
+        life.is_saved_and_loaded()
+    assert lives[0].member == lives[1].member
+
+
 def test_events_without_an_id_are_never_duplicates() -> None:
     life = Life(shipped_book())
     for _ in range(3):

@@ -19,6 +19,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from core_builders import NOON, Life
+from policy_kit import book
 from redis import Redis
 from rich.cells import cell_len
 from rich.console import Console
@@ -36,7 +38,7 @@ from app.importers.report import InputError
 from app.stack import StackInfo
 from app.worker_process import Deadlines
 from config.paths import load_config
-from models.times import DAY, HOUR, parse_instant, rfc3339
+from models.times import DAY, HOUR, MINUTE, parse_instant, rfc3339
 from models.triggers import Reason, Transition, Trigger, TriggerCancelled, TriggerContext
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -413,6 +415,20 @@ def test_a_stage_is_the_last_that_was_entered() -> None:
         Transition(kind="stage", before="lead", after="lost", at="", why="", anonymous_id="m1")
     )
     assert seen.stages == {"mm1": "active", "am1": "lost"}
+
+
+def test_only_what_comes_too_late_by_the_clock_is_the_machines_fault() -> None:
+    rule = {"rule": "hello", "when": {"event": "visit"}, "expires_after": "1h"}
+    life = Life(book({"silence_after_purchase": {"for": "24h", "then": "defer"}}, rule))
+    life.sees("purchase", NOON)
+    life.sees("visit", NOON + MINUTE)
+    life.sees("visit", NOON + 3 * DAY, now=NOON + 4 * DAY)
+    assert life.verdicts == [("hello", "expired"), ("hello", "expired")]
+    seen = Seen()
+    for outcome in life.outcomes:
+        for decision in outcome.decisions:
+            seen.decision(decision)
+    assert seen.expired == 1
 
 
 def picture(**but: object) -> Picture:

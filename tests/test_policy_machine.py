@@ -1,4 +1,7 @@
-"""No sequence of events, clock steps, saves and changes of rules makes policy say the wrong thing.
+"""No sequence of events, clock steps, restarts and changes of rules violates the policy.
+
+Whatever happens, in whatever order: consent, reachability, caps, quiet hours and cool-downs hold,
+a member is in a control group or is not, and one occasion has one trigger.
 
 The model is a diary: plain lists of what was said and sent, asked anew for every verdict. It shares
 no code with the engine.
@@ -34,8 +37,19 @@ RULES = [
     {"rule": "longer_away", "when": absence("visit", "visit", "2d"), "episode": "recall"}
     | {"expires_after": "2d", "priority": 41},
 ]
-GROUP = {rule["rule"]: rule.get("group") for rule in RULES}
-SERVICE = {"bill"}
+# What they may be changed into; None: the rule is gone.
+CHANGED: dict[str, dict[str, Any] | None] = {
+    "hello": on("visit", "hello", priority=75, group="g", version=2),
+    "found": None,
+    "text": on("visit", "text", priority=90, channels=["email", "sms"], version=2),
+    "bill": on("visit", "bill", expires_after="1d", version=2),
+    "once": on("share", "once", reentry="always", purpose="service", version=2),
+    "left": {"rule": "left", "when": absence("add_to_cart", "purchase", "30m"), "version": 2}
+    | {"expires_after": "2d"},
+    "longer_away": {"rule": "longer_away", "when": absence("visit", "visit", "36h")}
+    | {"expires_after": "2d", "priority": 41, "version": 2, "group": "g"},
+    "fresh": on("search", "fresh", priority=50, reentry="once"),
+}
 
 
 @dataclass
@@ -112,11 +126,18 @@ MILLISECONDS = {"30m": 30 * MINUTE, "2h": 2 * HOUR, "1d": DAY, "3d": 3 * DAY, "6
 WINDOWS = {"30s": 30 * SECOND, "10m": 10 * MINUTE, 0: 0}
 
 
+def rules_with(changed: list[str]) -> dict[str, dict[str, Any]]:
+    """The rules by name, some of them changed."""
+    found = {rule["rule"]: rule for rule in RULES} | {name: CHANGED[name] for name in changed}
+    return {name: rule for name, rule in found.items() if rule is not None}
+
+
 class Diary:
     """What is known of the member, and what may be sent by it."""
 
-    def __init__(self, policy: dict[str, Any]) -> None:
+    def __init__(self, policy: dict[str, Any], rules: dict[str, dict[str, Any]]) -> None:
         self.policy = policy
+        self.rules = rules
         self.words: list[tuple[int, int, str, str, bool]] = []
         self.orders: list[int] = []
         self.mutes: list[tuple[int, int]] = []
@@ -208,14 +229,19 @@ class Diary:
         return local.year, local.month, local.day
 
     def full_caps(self, name: str, at: int) -> list[dict[str, Any]]:
-        purpose = "service" if name in SERVICE else "marketing"
         return [
             cap
             for cap in self.policy["caps"]
-            if cap.get("purpose", "marketing") in (purpose, "any")
-            and cap.get("group") in (None, GROUP[name])
+            if cap.get("purpose", "marketing") in (self.purpose(name), "any")
+            and cap.get("group") in (None, self.group(name))
             and self.is_full(cap, at)
         ]
+
+    def purpose(self, name: str) -> str:
+        return str(self.rules[name].get("purpose", "marketing"))
+
+    def group(self, name: str) -> str | None:
+        return self.rules[name].get("group")
 
     def is_quiet(self, at: int) -> bool:
         local = self.local(at)
@@ -227,14 +253,15 @@ class PolicyMachine(RuleBasedStateMachine):
 
     @initialize(policy=policies(), number=st.integers(0, 30))
     def begins(self, policy: dict[str, Any], number: int) -> None:
-        self.diary = Diary(policy)
+        self.diary = Diary(policy, rules_with([]))
         self.life = Judged(book(policy, *RULES), f"m{number}")
+        self.skew: int | None = None
         self.at = NOON
         self.waiting: dict[tuple[str, str], int] = {}
-        self.raised: set[tuple[str, str]] = set()
+        self.raised: set[tuple[str, int, str]] = set()
         self.groups: dict[str, set[bool]] = {}
         self.last_marketing: int | None = None
-        self.same_policy_since = 0
+        self.same_book_since = 0
         self.number = 0
 
     # --- what happens ---
@@ -244,19 +271,20 @@ class PolicyMachine(RuleBasedStateMachine):
         target = self.at + step
         while (due := next_due(self.life.member, self.life.book)) <= target:
             self.at = due
-            self.judges(self.life.reaches(due, self.wall(due)))
+            self.judges(self.life.reaches(due, self.wall))
         self.at = target
-        self.judges(self.life.reaches(target, self.wall(target)))
+        self.judges(self.life.reaches(target, self.wall))
 
-    def wall(self, at: int) -> int | None:
-        """No wall clock, or one that ran behind and has just been set."""
-        return None if self.number % 3 else at - self.number % 7 * MINUTE
+    @property
+    def wall(self) -> int | None:
+        """What the worker's clock says, if it has one."""
+        return None if self.skew is None else self.at + self.skew
 
     def says(self, kind: str, late: int = 0, **fields: Any) -> None:
         """An event, perhaps one that happened a little while ago."""
         self.number += 1
-        name, now = f"e{self.number}", self.wall(self.at)
-        self.judges(self.life.sees(kind, self.at - late, now, event_id=name, **fields))
+        name = f"e{self.number}"
+        self.judges(self.life.sees(kind, self.at - late, self.wall, event_id=name, **fields))
 
     def judges(self, outcome: Outcome) -> None:
         """Compare everything that was said, in its order, with the diary."""
@@ -293,13 +321,14 @@ class PolicyMachine(RuleBasedStateMachine):
 
     def goes_out(self, trigger: Trigger) -> None:
         at = self.at
-        assert (trigger.rule, trigger.occasion) not in self.raised, "one trigger an occasion"
-        self.raised.add((trigger.rule, trigger.occasion))
+        occasion = trigger.rule, trigger.rule_version, trigger.occasion
+        assert occasion not in self.raised, "one trigger an occasion"
+        self.raised.add(occasion)
         marketing = trigger.purpose == "marketing"
         window = WINDOWS[self.diary.policy.get("arbitration", 0)]
         if marketing:
             last, self.last_marketing = self.last_marketing, at
-            if last is not None and window and last >= self.same_policy_since:
+            if last is not None and window and last >= self.same_book_since:
                 assert at >= last + window, "two of one window"
         self.diary.sent.append(
             Sent(at, trigger.trigger_id, marketing, trigger.group, trigger.channels)
@@ -310,17 +339,18 @@ class PolicyMachine(RuleBasedStateMachine):
     def agrees(self, decision: Decision, trigger: Trigger | None) -> None:
         """A verdict has the reason that it says, and none of those that come before it."""
         diary, name, verdict, at = self.diary, decision.rule, decision.verdict, self.at
-        marketing = name not in SERVICE
-        purpose = "marketing" if marketing else "service"
-        wanted = ("sms",) if name == "text" else CHANNELS
+        own = ("unless", "reentry", "expired", "late", "backfill", "overtaken", "overflow")
+        if verdict in own:
+            return
+        assert name in diary.rules, "a rule that is gone says nothing"
+        purpose = diary.purpose(name)
+        marketing = purpose == "marketing"
+        wanted = diary.rules[name].get("channels", CHANNELS)
         allowed = [c for c in wanted if diary.allows(purpose, c)]
         open_ones = [c for c in allowed if diary.reaches(c)]
         full = diary.full_caps(name, at)
         capped = {cap.get("channel") for cap in full}
         left = [c for c in open_ones if c not in capped]
-        own = ("unless", "reentry", "expired", "late", "backfill", "overtaken", "overflow")
-        if verdict in own:
-            return
         reasons = {
             "mute": diary.is_muted(at),
             "consent": not allowed,
@@ -336,7 +366,8 @@ class PolicyMachine(RuleBasedStateMachine):
             assert not any(reasons[name] for name in names[: names.index(said)]), decision
             return
         assert not any(reasons.values()), (decision, reasons)
-        if marketing:
+        if marketing and "holdout" in diary.policy:
+            # The salt is always the same.
             self.groups.setdefault(name, set()).add(verdict == "holdout")
         if verdict == "holdout":
             assert marketing
@@ -346,9 +377,9 @@ class PolicyMachine(RuleBasedStateMachine):
             assert decision.won_by is not None
             return
         if verdict == "cool_down":
-            assert diary.rests(GROUP[name], at), decision
+            assert diary.rests(diary.group(name), at), decision
             return
-        assert not diary.rests(GROUP[name], at), decision
+        assert not diary.rests(diary.group(name), at), decision
         if verdict == "cap":
             assert None in capped or not left, decision
             return
@@ -495,12 +526,26 @@ class PolicyMachine(RuleBasedStateMachine):
     def is_saved_and_loaded(self) -> None:
         self.life.is_saved_and_loaded()
 
+    @rule(skew=st.sampled_from([None, 0, -5 * MINUTE, -3 * HOUR, MINUTE, 2 * HOUR, 2 * DAY]))
+    def the_clock_is_set(self, skew: int | None) -> None:
+        """By so much, or taken away: the rest is a replay."""
+        self.skew = skew
+
     @rule(policy=policies())
     def another_policy(self, policy: dict[str, Any]) -> None:
         self.diary.policy = policy
-        self.life.book = book(policy, *RULES)
-        self.groups = {}
-        self.same_policy_since = self.at + 1
+        self.starts_anew()
+
+    @rule(changed=st.lists(st.sampled_from(sorted(CHANGED)), unique=True))
+    def other_rules(self, changed: list[str]) -> None:
+        self.diary.rules = rules_with(changed)
+        self.starts_anew()
+
+    def starts_anew(self) -> None:
+        """With a book that is other than the last."""
+        self.life.is_saved_and_loaded()
+        self.life.book = book(self.diary.policy, *self.diary.rules.values())
+        self.same_book_since = self.at + 1
 
 
 PolicyMachine.TestCase.settings = settings(

@@ -4,13 +4,12 @@ import re
 from argparse import ArgumentParser
 from itertools import pairwise
 
-import msgspec
 import pytest
-from core_builders import HOUR, MINUTE, event, received
+from rule_facts import FACTS, failures_of
 
 from app import rules_commands
-from app.rule_cases import Case, Expected
-from app.rule_tests import load_cases, run_cases
+from app.rule_cases import Case
+from app.rule_tests import load_cases
 from config.paths import load_config, package_dir
 from models.calendar import Birthday, Calendar
 from models.rules import LateForMember, Rule
@@ -139,56 +138,13 @@ def test_a_live_rule_is_shown_to_be_overtaken(name: str) -> None:
     assert any("cancelled" in results_of(case) for case in cases_of(name))
 
 
-# A person who shows up is not asked to come back.
-SIGNS_OF_LIFE = ("visit", "view_item", "search", "add_to_cart", "begin_checkout", "purchase")
-GIVE_WAY = (
-    *("activation_stalled", "became_dormant", "became_lost", "churn_warning", "late_for_member"),
-    *("inactive_30d", "inactive_60d", "inactive_90d", "no_order_60d", "no_order_90d"),
-    *("return_visit", "win_back_ladder"),
-)
-# What counts as silence for those who wait for any of it to end.
-ANY_SILENCE = ("exit_survey", "inactive_30d", "inactive_60d", "inactive_90d", "save_valuable")
+@names
+def test_a_rule_does_at_each_edge_what_the_table_of_facts_says(name: str) -> None:
+    assert failures_of(name, cases_of(name), CONFIG) == []
 
 
-def with_one_more(case: Case, kind: str, at: int, until: int, *expect: Expected) -> Case:
-    """The case with one more event, all of which happens up to then being expected."""
-    one = received(event(kind, at), len(case.events))
-    before = tuple(expected for expected in case.expect if expected.at <= at)
-    return msgspec.structs.replace(
-        case, events=(*case.events, one), until=until, expect=(*before, *expect)
-    )
-
-
-def raised_last(name: str) -> Case:
-    """The first case of a rule that ends with being raised, after all its events."""
-    return next(
-        case
-        for case in cases_of(name)
-        if case.expect
-        and case.expect[-1].result == "raised"
-        and case.expect[-1].at > max(event.at for event in case.events)
-    )
-
-
-@pytest.mark.parametrize("name", GIVE_WAY)
-def test_any_sign_of_life_takes_back_what_asks_to_come_back(name: str) -> None:
-    case = raised_last(name)
-    at = case.expect[-1].at + MINUTE
-    lived = [
-        (name, with_one_more(case, kind, at, at, Expected(at, "cancelled")))
-        for kind in SIGNS_OF_LIFE
-    ]
-    assert run_cases(lived, CONFIG) == []
-
-
-@pytest.mark.parametrize("kind", [*SIGNS_OF_LIFE, "remove_from_cart"])
-@pytest.mark.parametrize("name", ANY_SILENCE)
-def test_a_silence_begins_anew_with_whatever_the_member_does(name: str, kind: str) -> None:
-    case, within = raised_last(name), RULES[name].when.within  # type: ignore[union-attr]
-    at = case.expect[-1].at - HOUR
-    late = Expected(at + within, "raised")
-    alone = msgspec.structs.replace(CONFIG, rules=(RULES[name],))
-    assert run_cases([(name, with_one_more(case, kind, at, late.at, late))], alone) == []
+def test_the_table_of_facts_has_every_rule() -> None:
+    assert set(FACTS) == set(RULES)
 
 
 def test_only_the_rule_that_history_speaks_against_is_in_shadow() -> None:

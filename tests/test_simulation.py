@@ -6,13 +6,16 @@ from random import Random
 
 import pytest
 from simulation.__main__ import main
+from simulation.books import first_book
 from simulation.bugs import BUGS, put_in
 from simulation.faults import KINDS, Fault
 from simulation.running import run
-from simulation.scenario import Scenario, scenario
+from simulation.scenario import Kind, Scenario, scenario
 from simulation.shrink import fewest, shrink
 
 SEEDS = 150
+YEARS = 30
+SMALL: tuple[Kind, ...] = ("small", "pressed")
 EVENTS = ("late", "disordered", "duplicate", "poison")
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -32,8 +35,8 @@ def first_failing(bug: str) -> Scenario:
     seeds = SEEDS_NEEDED.get(bug, 200)
     with put_in(bug):
         for seed in range(seeds):
-            for pressed in (False, True):
-                found = scenario(seed, pressed)
+            for kind in SMALL:
+                found = scenario(seed, kind)
                 if not run(found).verdict.ok:
                     return found
     raise AssertionError(f"{bug} was not found by {seeds} seeds")
@@ -62,12 +65,31 @@ def test_nor_under_a_policy_that_often_says_no() -> None:
     verdicts: Counter[str] = Counter()
     orderly = 0
     for seed in range(SEEDS // 3):
-        found = run(scenario(seed, pressed=True))
+        found = run(scenario(seed, "pressed"))
         assert found.verdict.ok, f"seed {seed}: {found.verdict.broken}"
         orderly += len(found.verdict.equality.orderly)
         verdicts += found.verdicts
     assert orderly > SEEDS
     assert not {"held", "holdout", "cap", "arbitration", "hold", "raised"} - verdicts.keys()
+
+
+def test_nor_under_the_whole_shipped_rule_book_in_a_year() -> None:
+    raised: Counter[str] = Counter()
+    happened: Counter[str] = Counter()
+    verdicts: Counter[str] = Counter()
+    orderly = 0
+    for seed in range(YEARS):
+        found = run(scenario(seed, "shipped"))
+        assert found.verdict.ok, f"seed {seed}: {found.verdict.broken}"
+        raised += found.rules
+        happened += found.happened
+        verdicts += found.verdicts
+        orderly += len(found.verdict.equality.orderly)
+    never = first_book("shipped").rules.keys() - raised.keys()
+    assert len(never) <= 3, f"never raised: {sorted(never)}"
+    assert not {*KINDS, *EVENTS} - happened.keys()
+    assert not {"held", "holdout", "cap", "arbitration", "hold", "cool_down"} - verdicts.keys()
+    assert orderly > 2 * YEARS
 
 
 @pytest.mark.parametrize("bug", BUGS)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from simulation.loop import BEGINNING, NothingLeft, now, run
+from simulation.loop import BEGINNING, NothingLeft, VirtualLoop, now, run
 
 
 def test_time_passes_only_when_nothing_else_is_to_be_done() -> None:
@@ -24,6 +24,33 @@ def test_time_passes_only_when_nothing_else_is_to_be_done() -> None:
         return seen
 
     assert run(main()) == [("now", 0), ("day", 86_400_250), ("year", 365 * 86_400_000)]
+
+
+def test_a_leap_puts_off_what_would_have_happened_in_it_and_nothing_else() -> None:
+    async def main() -> list[tuple[str, int]]:
+        seen = []
+
+        async def wake(name: str, seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            seen.append((name, now() - BEGINNING))
+
+        async def leaps() -> None:
+            await asyncio.sleep(2)
+            running = asyncio.get_running_loop()
+            assert isinstance(running, VirtualLoop)
+            running.leap(3600)
+            await wake("leapt", 0)
+
+        sleepers = (wake("soon", 3), wake("later", 30), wake("at its time", 3604))
+        await asyncio.gather(leaps(), *sleepers)
+        return seen
+
+    assert run(main()) == [
+        ("leapt", 3_602_000),
+        ("soon", 3_603_000),
+        ("at its time", 3_604_000),
+        ("later", 3_630_000),
+    ]
 
 
 def test_a_run_in_which_everybody_waits_says_so() -> None:

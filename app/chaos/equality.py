@@ -22,7 +22,8 @@ that should never have been, a deadline ended by a cart that was not empty after
 it. What the clock held back until it had expired is no trigger either; the decision says so.
 
 Under a policy with caps, silence, arbitration or quiet hours one trigger more or less decides about
-the next: nothing is claimed of members whose records were delayed or of whom a candidate expired.
+the next: nothing is claimed of members whose records were delayed, or of whom the clock, and not
+the oracle, let a candidate expire.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -284,7 +285,8 @@ def judge(
     result.triggers, result.cancelled = len(live.raised), len(live.cancelled)
     audited = {_decisions.decode(raw) for raw in decisions}
     instants, expired = _decided(audited)
-    claims = _Claims(expected, eras, instants, frozenset(expired.values()), margin)
+    _, by_the_clock = _decided(audited.difference(expected.decided))
+    claims = _Claims(expected, eras, instants, frozenset(by_the_clock.values()), margin)
     result.orderly = claims.orderly
     for message in repeats:
         if message.member_id in claims.orderly or claims.of(message.member_id, message.rule)[1]:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 
-MEMBERS = 1000
-DAYS_PER_SECOND = 3.0
+MEMBERS = 700
+DAYS_PER_SECOND = 2.0
 SECONDS = 90
 # A machine that held its breath may take this much longer to get to today.
 GRACE = 1.1

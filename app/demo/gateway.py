@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from app.demo.nightly import Reminder
 from app.topology import client_config, output_topics
 from config.settings import Settings
+from models.deciding import TOO_LATE
 from models.times import parse_instant
 from models.triggers import Decision, DecisionMessage, Transition, Trigger, TriggerMessage
 
@@ -84,7 +85,8 @@ class Seen:
     def decision(self, message: DecisionMessage) -> None:
         """Take note of a message of the topic ``decisions``."""
         if isinstance(message, Decision):
-            self.expired += message.verdict == "expired"
+            # What had to wait too long by its policy would have expired on any machine.
+            self.expired += message.verdict == "expired" and message.why == TOO_LATE
         elif isinstance(message, Transition) and message.kind == "stage":
             identity = f"m{message.member_id}" if message.member_id else f"a{message.anonymous_id}"
             self.stages[identity] = message.after

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from simulation.bugs import BUGS, put_in
 from simulation.judge import describe
 from simulation.running import run
-from simulation.scenario import scenario
+from simulation.scenario import KINDS, Kind, scenario
 from simulation.shrink import shrink
 
 SEEDS_AT_ONCE = 20
@@ -61,12 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="only this one")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--bug", choices=BUGS, help="put a known bug back in")
-    parser.add_argument("--policy", action="store_true", help="under caps, silence, arbitration")
+    parser.add_argument("--book", choices=KINDS, default="small", help="the rules of the runs")
     return parser
 
 
 def _parts(seeds: list[int], options: argparse.Namespace) -> Iterator[Done]:
-    jobs, words = options.jobs, (options.bug, options.policy)
+    jobs, words = options.jobs, (options.bug, options.book)
     parts = (seeds[at : at + SEEDS_AT_ONCE] for at in range(0, len(seeds), SEEDS_AT_ONCE))
     if jobs == 1 or len(seeds) == 1:
         for part in parts:
@@ -86,13 +86,13 @@ def _parts(seeds: list[int], options: argparse.Namespace) -> Iterator[Done]:
                 yield future.result()
 
 
-def run_seeds(seeds: Sequence[int], bug: str | None, pressed: bool) -> Done:
+def run_seeds(seeds: Sequence[int], bug: str | None, kind: Kind) -> Done:
     """Run seeds until one fails."""
     logging.disable(logging.CRITICAL)
     happened: Counter[str] = Counter()
     with put_in(bug):
         for number, seed in enumerate(seeds, 1):
-            found = run(scenario(seed, pressed))
+            found = run(scenario(seed, kind))
             happened += found.happened
             if not found.verdict.ok:
                 return Done(number, happened, seed)
@@ -101,7 +101,7 @@ def run_seeds(seeds: Sequence[int], bug: str | None, pressed: bool) -> Done:
 
 def _report(seed: int, options: argparse.Namespace) -> None:
     with put_in(options.bug):
-        whole = scenario(seed, options.policy)
+        whole = scenario(seed, options.book)
         print(f"seed {seed} fails:")
         print(describe(run(whole).verdict))
         small = shrink(whole)
@@ -115,7 +115,7 @@ def _report(seed: int, options: argparse.Namespace) -> None:
             print(f"  {event.at:7} ms  {event.topic:10} {event.key} {event.kind} {event.body}")
         print(describe(run(small).verdict))
     also = f" --bug {options.bug}" if options.bug else ""
-    also += " --policy" if options.policy else ""
+    also += f" --book {options.book}" if options.book != "small" else ""
     print(f"to see it again: PYTHONPATH=tests/support python -m simulation --seed {seed}{also}")
 
 

@@ -1,9 +1,10 @@
-"""The rules that simulated runs are under: those of the chaos runs, and what they change into."""
+"""The rules of simulated runs: the shipped or the chaos runs' own, and what they change into."""
 
 from functools import cache
 from pathlib import Path
 
 import msgspec
+from core_builders import whole_book
 
 import app.chaos
 from config.paths import load_config
@@ -11,7 +12,8 @@ from models.audiences import Audiences
 from models.policy import Arbitration, Cap, Consent, Holdout, Holds, Policy, Silence
 from models.rulebook import RuleBook
 from models.rules import Absence, Limits, Reentry, Rule
-from simulation.scenario import LATENESS_MS
+from models.times import DAY, HOUR
+from simulation.scenario import LATENESS_MS, Kind
 
 CONFIG = Path(app.chaos.__file__).parent / "config"
 
@@ -33,17 +35,21 @@ PRESSURE = Policy(
 
 
 @cache
-def first_book(pressed: bool = False) -> RuleBook:
-    """Return the rules of ``app/chaos/config``, or with a policy that often says no."""
+def first_book(kind: Kind = "small") -> RuleBook:
+    """Return the shipped rules, or those of ``app/chaos/config``, if need be under pressure."""
+    if kind == "shipped":
+        return whole_book()
     found = load_config(CONFIG)
-    policy = PRESSURE if pressed else found.policy
+    policy = PRESSURE if kind == "pressed" else found.policy
     limits = Limits(allowed_lateness=LATENESS_MS)
     return RuleBook(found.rules, found.stages, policy, limits, found.audiences)
 
 
 @cache
-def next_book(pressed: bool = False) -> RuleBook:
+def next_book(kind: Kind = "small") -> RuleBook:
     """Return what they change into: other windows, rules and segments less and more."""
+    if kind == "shipped":
+        return _next_shipped_book()
     found = load_config(CONFIG)
     rules = {rule.name: rule for rule in found.rules}
     del rules["looked_and_left"]
@@ -55,9 +61,25 @@ def next_book(pressed: bool = False) -> RuleBook:
     rules["cart_forgotten"] = msgspec.structs.replace(
         _within(rules["cart_left"], 9_000, 1), name="cart_forgotten"
     )
-    policy = PRESSURE if pressed else found.policy
+    policy = PRESSURE if kind == "pressed" else found.policy
     limits = Limits(allowed_lateness=LATENESS_MS)
     return RuleBook(rules.values(), found.stages, policy, limits, _next(found.audiences))
+
+
+def _next_shipped_book() -> RuleBook:
+    found = load_config()
+    rules = {rule.name: rule for rule in found.rules}
+    del rules["browse_abandoned"], rules["member_day"]
+    rules["inactive_30d"] = _within(rules["inactive_30d"], 20 * DAY, 2)
+    rules["no_order_60d"] = _within(rules["no_order_60d"], 25 * DAY, 3)
+    rules["cart_forgotten"] = msgspec.structs.replace(
+        _within(rules["cart_abandoned"], 2 * HOUR, 1), name="cart_forgotten"
+    )
+    policy = msgspec.structs.replace(found.policy, caps=found.policy.caps[1:])
+    kept = [segment for segment in found.audiences.segments if segment.name != "slipping"]
+    fresh = msgspec.structs.replace(kept[0], name="about")
+    audiences = msgspec.structs.replace(found.audiences, segments=(*kept, fresh))
+    return RuleBook(rules.values(), found.stages, policy, Limits(), audiences)
 
 
 def _next(audiences: Audiences) -> Audiences:

@@ -11,7 +11,7 @@ from agents.ports import Fenced, LoggedRow
 from agents.recovery import Recovery
 from app.chaos.equality import Equality, Expected, expect, judge
 from models import engine
-from models.member import Member
+from models.member import Member, book_of
 from models.rulebook import RuleBook
 from models.triggers import DeadLetter
 from simulation.process import Process, ProduceFailed
@@ -159,9 +159,11 @@ def _updates(world: World, owners: dict[int, Process]) -> Iterator[str]:
             differ = [k for k in kept.keys() | wanted.keys() if kept.get(k) != wanted.get(k)]
             yield f"the serving store differs from member-updates: {sorted(differ)}"
     last = {record.key: record.value for record in world.broker.all_records(UPDATES)}
+    # What nothing has happened to since the rules changed is as the last rules had it.
+    folds = {process.book.digest: process.fold for process in world.processes}
     for number, process in owners.items():
         for key, body in process.table.rows(number).items():
-            [update] = process.fold.project(key, body)
+            [update] = folds[book_of(body)].project(key, body)
             if last.get(update.key) != update.value:
                 yield f"the last update of {key!r} is not what its row says"
 

@@ -61,6 +61,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Return seconds since the loop was made."""
         return self.seconds
 
+    def leap(self, seconds: float) -> None:
+        """Let time pass in which nothing happens: what was to happen in it is put off until then.
+
+        As when all machines are suspended, with clocks that go on.
+        """
+        self.seconds += seconds
+        for timer in self._scheduled:
+            if timer._when < self.seconds:
+                timer._when += seconds
+        heapq.heapify(self._scheduled)
+
     def _run_once(self) -> None:
         if self._timer_cancelled_count > STALE_TIMERS:
             self._forget_cancelled()

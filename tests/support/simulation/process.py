@@ -59,6 +59,7 @@ class Process:
         self.world = world
         self.slot = slot
         self.number = number
+        self.book = book
         self.failure: BaseException | None = None
         self.ended = asyncio.Event()
         """Set when it has died, left, or fallen silent, and another may take its place."""

@@ -22,6 +22,8 @@ class Run:
     """A number that differs when anything was appended at another time or with other contents."""
     verdicts: Counter[str]
     """What was decided about candidates."""
+    rules: Counter[str]
+    """How often each rule was raised."""
 
 
 def run(scenario: Scenario) -> Run:
@@ -30,7 +32,7 @@ def run(scenario: Scenario) -> Run:
 
     async def main() -> Verdict:
         nonlocal world
-        world = World(scenario, first_book(scenario.pressed), next_book(scenario.pressed))
+        world = World(scenario, first_book(scenario.kind), next_book(scenario.kind))
         try:
             await world.run()
         except Stuck as stuck:
@@ -45,6 +47,8 @@ def run(scenario: Scenario) -> Run:
     trace = 0
     for batch in world.broker.batches:
         trace = hash((trace, batch.at, batch.offset, batch.partition, len(batch.records)))
-    decisions = (json.loads(one.value or b"{}") for one in world.broker.all_records("decisions"))
-    verdicts = Counter(one["verdict"] for one in decisions if "verdict" in one)
-    return Run(verdict, world.happened, trace, verdicts)
+    decided = [json.loads(one.value or b"{}") for one in world.broker.all_records("decisions")]
+    decided = [one for one in decided if "verdict" in one]
+    verdicts = Counter(one["verdict"] for one in decided)
+    rules = Counter(one["rule"] for one in decided if one["verdict"] in ("raised", "shadow"))
+    return Run(verdict, world.happened, trace, verdicts, rules)

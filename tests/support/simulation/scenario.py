@@ -1,18 +1,30 @@
 """What happens in a run, as plain values derived from its seed: events, faults and settings."""
 
 import json
+from collections.abc import Callable
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
+from models.times import DAY, MINUTE
 from simulation.faults import ANYWHERE, REQUESTS, WRITES, ZOMBIES, Fault
+from simulation.lives import lives
 
 MEMBERS = ("m1", "m2", "m3", "m4", "m5", "m6")
 VISITOR = "visitor"
 ITEMS = ("tea", "cup", "pot")
 ORDERS = ("o1", "o2", "o3")
 LATENESS_MS = 2_000
+LATE = (60 * MINUTE, 2 * DAY)
+"""Of a year: how late is not too late by the shipped limits, and how late is the latest."""
+
 HISTORY_MS = 4 * 3_600_000
 """How far back the events reach that are in the topics before the first worker starts."""
+
+Kind: TypeAlias = Literal["small", "pressed", "shipped"]
+"""Small rules; the same under a policy with caps, silence, control groups and arbitration; and all
+shipped rules under the shipped policy, for a year."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Event(NamedTuple):
@@ -47,8 +59,7 @@ class Scenario(NamedTuple):
     """Producers keep what happens while the broker is away, and send it afterwards."""
     events: tuple[Event, ...]
     faults: tuple[Fault, ...]
-    pressed: bool = False
-    """Under a policy with caps, silence, control groups and arbitration."""
+    kind: Kind = "small"
 
 
 _TYPES = (
@@ -70,12 +81,19 @@ _TYPES = (
 )
 
 
-def scenario(seed: int, pressed: bool = False) -> Scenario:
+def scenario(seed: int, kind: Kind = "small") -> Scenario:
     """Return the scenario of a seed."""
     rng = Random(seed)
     lanes = rng.choice((2, 2, 3))
     workers = rng.choice((1, 2, 2, 3))
-    events, ends = _events(rng)
+    events, ends = _year(rng) if kind == "shipped" else _events(rng)
+
+    def moment() -> int:
+        if kind != "shipped":
+            return rng.randrange(0, ends)
+        # In all the rest of the year there is nobody whom it would concern.
+        return max(rng.choice(events).at + rng.randrange(-500, 5_000), 0)
+
     return Scenario(
         seed,
         lanes,
@@ -85,8 +103,8 @@ def scenario(seed: int, pressed: bool = False) -> Scenario:
         rng.random() < 0.3,
         rng.random() < 0.25,
         tuple(events),
-        tuple(sorted(_faults(rng, lanes, workers, ends), key=lambda fault: fault.at)),
-        pressed,
+        tuple(sorted(_faults(rng, lanes, workers, ends, moment), key=lambda fault: fault.at)),
+        kind,
     )
 
 
@@ -158,6 +176,32 @@ def _event(rng: Random, at: int, disorderly: set[str], number: int) -> Event:
     return Event(at, topic, key, delay, json.dumps(body), kind=said)
 
 
+def _year(rng: Random) -> tuple[list[Event], int]:
+    deeds, names = lives(rng)
+    disorderly = set(rng.sample(names, rng.choice((0, 1, 2))))
+    events: list[Event] = []
+    at = -DAY * 365
+    for deed in deeds:
+        at = max(deed.at, at + 1)
+        delay, said = 0, ""
+        if deed.name in disorderly and rng.random() < 0.4:
+            late = rng.random() < 0.2
+            delay = rng.randrange(LATE[0], LATE[1]) if late else rng.randrange(1, LATE[0] + 1)
+            said = "late" if late else "disordered"
+        named = {"event_id": f"e{len(events)}"}
+        body = deed.body | (named if rng.random() < 0.5 or deed.name in disorderly else {})
+        event = Event(at, deed.topic, deed.name, delay, json.dumps(body), kind=said)
+        events.append(event)
+        if deed.name in disorderly and rng.random() < 0.1:
+            at += rng.choice((1, 300, 2_000))
+            delay = event.delay + at - event.at
+            events.append(event._replace(at=at, delay=delay, kind="duplicate"))
+        elif at > 0 and rng.random() < 0.01:
+            at += 1
+            events.append(_poison(rng, at))
+    return events, at
+
+
 def _poison(rng: Random, at: int) -> Event:
     key = rng.choice(MEMBERS)
     match rng.randrange(5):
@@ -176,10 +220,12 @@ def _poison(rng: Random, at: int) -> Event:
             return Event(at, "engagement", key, raw=raw, kind="poison")
 
 
-def _faults(rng: Random, lanes: int, workers: int, ends: int) -> list[Fault]:
+def _faults(
+    rng: Random, lanes: int, workers: int, ends: int, moment: Callable[[], int]
+) -> list[Fault]:
     found: list[Fault] = []
     for _ in range(rng.randrange(2, 10)):
-        at = rng.randrange(0, ends)
+        at = moment()
         slot = rng.randrange(workers)
         lasts = rng.choice((100, 2_000, 15_000))
         # Most of what matters is at writes.
@@ -231,7 +277,7 @@ def _faults(rng: Random, lanes: int, workers: int, ends: int) -> list[Fault]:
         for at in (ends // 3, ends // 2, 2 * ends // 3, ends):
             found += [Fault("compact", at, lane) for lane in range(lanes)]
     if rng.random() < 0.3:
-        found.append(Fault("redis away", rng.randrange(0, ends), 0, rng.choice((5_000, 40_000))))
+        found.append(Fault("redis away", moment(), 0, rng.choice((5_000, 40_000))))
     if rng.random() < 0.12:
         found.append(Fault("rules", rng.randrange(ends // 4, ends)))
     elif rng.random() < 0.1:

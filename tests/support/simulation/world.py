@@ -32,6 +32,12 @@ QUIET_MS = 2_000
 IDLE_SECONDS = 130
 """Long enough for zombies to run into their fence, and for owners to notice what they wrote."""
 
+CALM_MS = 200_000
+"""How long after a fault its consequences are over: no time is skipped before that."""
+
+AWAKE_MS = 3_000
+"""How long before something happens all are awake again."""
+
 PATIENCE_SECONDS = 2_000
 OUTPUTS = ("triggers", "decisions", "dead-letters")
 
@@ -72,6 +78,9 @@ class World:
         self._hiring = asyncio.Event()
         self._closed_for = 0
         self._cut = 0
+        self._appointments: dict[str, int] = {}
+        """When the next event and the next fault are to happen."""
+        self._last_trouble = 0
         self._values: dict[str, bytes] = {}
         self._never: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
         self.broker = SimBroker(Random(scenario.seed))
@@ -97,6 +106,7 @@ class World:
     def count(self, kind: str) -> None:
         """Note that a fault of a kind struck."""
         self.happened[kind] += 1
+        self._last_trouble = loop.now()
 
     async def never(self) -> NoReturn:
         """Wait for ever: this is what the dead do."""
@@ -153,6 +163,8 @@ class World:
         if self.serving is not None:
             self.serving.start()
         shop = asyncio.create_task(self._shop(scenario.events[len(past) :]))
+        if scenario.kind == "shipped":
+            self._background.append(asyncio.create_task(self._doze()))
         await self._go_wrong()
         await shop
         self._heal()
@@ -172,7 +184,7 @@ class World:
         shift = 0
         for event in events:
             target = loop.BEGINNING + event.at + shift
-            await asyncio.sleep(max(target - loop.now(), 0) / 1000)
+            await self._reach("event", target)
             closed = self._closed_for if self._open.is_set() else -1
             await self._open.wait()
             while self.away:
@@ -253,7 +265,7 @@ class World:
 
     async def _go_wrong(self) -> None:
         for fault in self.scenario.faults:
-            await asyncio.sleep(max(loop.BEGINNING + fault.at - loop.now(), 0) / 1000)
+            await self._reach("fault", loop.BEGINNING + fault.at)
             if fault.kind == "rules":
                 await self._change_rules()
             elif fault.kind == "topic anew":
@@ -330,8 +342,7 @@ class World:
 
     async def _change_rules(self) -> None:
         """Stop everybody at a quiet instant, and start them again under the other rules."""
-        self._close_shop()
-        self._heal()
+        await self._close_shop()
         await self._until(self._is_quiet)
         self._hiring.clear()
         leaving = [asyncio.create_task(self._leaves(process)) for process in self._alive]
@@ -350,8 +361,7 @@ class World:
 
     async def _make_anew(self, topic: str) -> None:
         """Delete a member topic and make it again; put the old one back once all have stopped."""
-        self._close_shop()
-        self._heal()
+        await self._close_shop()
         await self._until(self._is_quiet)
         before = self._alive
         first = len(self.processes)
@@ -380,12 +390,56 @@ class World:
         self._hiring.set()
         self._open_shop()
 
-    def _close_shop(self) -> None:
+    async def _close_shop(self) -> None:
+        """Let nothing more be produced, in a world that is whole."""
         self._open.clear()
         self._closed_for += 1
+        self._heal()
+        # Who had waited for the broker says what there was to say.
+        await asyncio.sleep(0.01)
 
     def _open_shop(self) -> None:
         self._open.set()
+
+    # -- when there is nothing to do for now
+
+    async def _reach(self, what: str, at: int) -> None:
+        """Wait until it is time for something."""
+        self._appointments[what] = at
+        await asyncio.sleep(max(at - loop.now(), 0) / 1000)
+        del self._appointments[what]
+
+    async def _doze(self) -> None:
+        """Leap over the time in which nobody does anything and nothing is wrong.
+
+        As long as something is to happen at all.
+        """
+        running = asyncio.get_running_loop()
+        assert isinstance(running, loop.VirtualLoop)
+        while True:
+            await asyncio.sleep(1.0)
+            until = min(self._appointments.values(), default=0) - AWAKE_MS
+            now = loop.now()
+            if until - now < CALM_MS or not self._is_calm(now) or not self._is_quiet():
+                continue
+            dues = self._dues(self.owners())
+            until = min(until, min(dues, default=until) - AWAKE_MS)
+            if until > now:
+                running.leap((until - now) / 1000)
+
+    def _is_calm(self, now: int) -> bool:
+        if not self._open.is_set() or not self._hiring.is_set():
+            return False
+        return now - self._last_trouble > CALM_MS and not any(p.frozen for p in self._alive)
+
+    @staticmethod
+    def _dues(owners: dict[int, Process]) -> list[int]:
+        return [
+            due
+            for number, process in owners.items()
+            for body in process.table.rows(number).values()
+            if (due := process.fold.due(body)) is not None
+        ]
 
     # -- when there is nothing left to do
 
@@ -422,10 +476,8 @@ class World:
                     return False
             if not process.lanes.running[number]._idle():  # type: ignore[attr-defined]
                 return False
-            for body in process.table.rows(number).values():
-                due = process.fold.due(body)
-                if due is not None and due <= now + QUIET_MS:
-                    return False
+        if any(due <= now + QUIET_MS for due in self._dues(owners)):
+            return False
         return self._last_due_is_past(owners, now)
 
     def _last_due_is_past(self, owners: dict[int, Process], now: int) -> bool:
