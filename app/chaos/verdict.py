@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from agents.members import ANONYMOUS_UPDATE
+from agents.members import update_of
 from agents.partitioner import murmur2_partition
 from app.chaos import equality
 from app.chaos.equality import Equality, Era, Expected, Finding, Sourced
@@ -171,7 +171,7 @@ def _judge_documents(
     decode = msgspec.json.Decoder(MemberUpdate).decode
     in_order = found.orderly - found.aged
     for row, member in expected.members.items():
-        key = row[1:] if row[:1] == b"m" else ANONYMOUS_UPDATE + row[1:]
+        key = update_of(row)
         document = documents.get(key)
         if document is None:
             yield _document(key, "has no document")
