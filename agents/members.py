@@ -73,6 +73,11 @@ class MemberStats:
     rows_saved: int = 0
 
 
+def update_of(row: bytes) -> bytes:
+    """Return the key of the update that is made of the row with this key."""
+    return row[1:] if row[:1] == MEMBER else ANONYMOUS_UPDATE + row[1:]
+
+
 def placed_by(key: bytes) -> bytes:
     """Return what decides the partition of an output with this key."""
     return key.removeprefix(ANONYMOUS_UPDATE)
@@ -327,7 +332,7 @@ class MemberFold:
 
     def project(self, key: bytes, body: bytes | None) -> Sequence[Output]:
         """Return the member update of a saved row."""
-        to = key[1:] if key[:1] == MEMBER else ANONYMOUS_UPDATE + key[1:]
+        to = update_of(key)
         if body is None:
             return (Output(self._out.member_updates, to, None),)
         update = project(self.load(key, body), self.due(body), self._book)

@@ -179,7 +179,9 @@ def perfect() -> Evidence:
         sourced, [equality.Era(book(), until)], lambda key: murmur2_partition(key, PARTITIONS)
     )
     encode = msgspec.json.encode
-    updates = {key[1:]: encode(project(member, None)) for key, member in expected.members.items()}
+    updates = {
+        key[1:]: encode(project(member, None, book())) for key, member in expected.members.items()
+    }
     poison = [record for record in source if record.made == POISON]
     letters = [dead_letter("dead-letters", one, "$", "poison").value for one in poison]
     return Evidence(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from agents.members import ANONYMOUS_UPDATE
+from agents.members import update_of
 from agents.partitioner import murmur2_partition
 from app.chaos import equality
 from app.chaos.equality import Equality, Era, Expected, Finding, Sourced
@@ -99,7 +99,7 @@ def judge(evidence: Evidence, book: RuleBook) -> Verdict:
         poison=len(poison),
         letters=list(_judge_letters(poison, evidence.letters)),
         envelopes=list(_judge_envelopes(evidence)),
-        documents=list(_judge_documents(expected, evidence, found)),
+        documents=list(_judge_documents(expected, evidence, found, book)),
     )
 
 
@@ -161,7 +161,9 @@ def _judge_envelopes(evidence: Evidence) -> Iterable[Finding]:
         yield from (Finding(said.member_id, said.rule, said.trigger_id, note) for note in wrong)
 
 
-def _judge_documents(expected: Expected, evidence: Evidence, found: Equality) -> Iterable[Finding]:
+def _judge_documents(
+    expected: Expected, evidence: Evidence, found: Equality, book: RuleBook
+) -> Iterable[Finding]:
     documents, updates = evidence.documents, evidence.updates
     for key in sorted(documents.keys() | updates.keys()):
         if documents.get(key) != updates.get(key):
@@ -169,12 +171,12 @@ def _judge_documents(expected: Expected, evidence: Evidence, found: Equality) ->
     decode = msgspec.json.Decoder(MemberUpdate).decode
     in_order = found.orderly - found.aged
     for row, member in expected.members.items():
-        key = row[1:] if row[:1] == b"m" else ANONYMOUS_UPDATE + row[1:]
+        key = update_of(row)
         document = documents.get(key)
         if document is None:
             yield _document(key, "has no document")
             continue
-        live, right = decode(document), project(member, None)
+        live, right = decode(document), project(member, None, book)
         # Workers go on to fire deadlines when the oracle has ended.
         whole = member.id in in_order and parse_instant(live.updated_at) <= evidence.until
         known = _WHOLE if whole else _SETTLED

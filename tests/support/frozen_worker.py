@@ -18,7 +18,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.produce import ProduceRequest
 
 from agents.fastlane.connections import Connections
-from agents.ports import LoggedRow, Output, Row
+from agents.ports import LoggedRow, Output, Row, Sent
 from app import worker_command
 from app.cli import main
 from app.worker import Worker
@@ -85,16 +85,18 @@ def hold_at(hold: Hold, ports: Connections) -> None:
             await hold.here()
         return first
 
-    async def held_send(outputs: Sequence[Output]) -> None:
+    async def held_send(outputs: Sequence[Output]) -> Sequence[Sent]:
         members = [output.key for output in outputs]
+        sent: list[Sent] = []
         if hold.wants(BETWEEN_SENDS, members):
             first = outputs[0].topic
-            await send([output for output in outputs if output.topic == first])
+            sent += await send([output for output in outputs if output.topic == first])
             await hold.here()
             outputs = [output for output in outputs if output.topic != first]
-        await send(outputs)
+        sent += await send(outputs)
         if hold.wants(AFTER_SENDS, members):
             await hold.here()
+        return sent
 
     async def held_read(lane: int, start: int, end: int) -> AsyncIterator[Sequence[LoggedRow]]:
         if hold.wants(IN_RECOVERY, [FROZEN]):

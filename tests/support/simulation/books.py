@@ -1,5 +1,6 @@
 """The rules of simulated runs: the shipped or the chaos runs' own, and what they change into."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import msgspec
 from core_builders import whole_book
 
 import app.chaos
-from config.paths import load_config
+from config.paths import LoadedConfig, load_config
 from models.audiences import Audiences
 from models.policy import Arbitration, Cap, Consent, Holdout, Holds, Policy, Silence
 from models.rulebook import RuleBook
@@ -36,13 +37,15 @@ PRESSURE = Policy(
 
 @cache
 def first_book(kind: Kind = "small") -> RuleBook:
-    """Return the shipped rules, or those of ``app/chaos/config``, if need be under pressure."""
+    """Return the shipped rules, or those of ``app/chaos/config``, if need be under pressure.
+
+    Small books have no segments and no scores, which cost a third of the time: runs of that kind
+    are about lanes and logs, and there are thousands of them.
+    """
     if kind == "shipped":
         return whole_book()
     found = load_config(CONFIG)
-    policy = PRESSURE if kind == "pressed" else found.policy
-    limits = Limits(allowed_lateness=LATENESS_MS)
-    return RuleBook(found.rules, found.stages, policy, limits, found.audiences)
+    return _book(kind, found, found.rules, found.audiences)
 
 
 @cache
@@ -61,9 +64,14 @@ def next_book(kind: Kind = "small") -> RuleBook:
     rules["cart_forgotten"] = msgspec.structs.replace(
         _within(rules["cart_left"], 9_000, 1), name="cart_forgotten"
     )
-    policy = PRESSURE if kind == "pressed" else found.policy
+    return _book(kind, found, rules.values(), _next(found.audiences))
+
+
+def _book(kind: Kind, found: LoadedConfig, rules: Iterable[Rule], audiences: Audiences) -> RuleBook:
     limits = Limits(allowed_lateness=LATENESS_MS)
-    return RuleBook(rules.values(), found.stages, policy, limits, _next(found.audiences))
+    if kind == "pressed":
+        return RuleBook(rules, found.stages, PRESSURE, limits, audiences)
+    return RuleBook(rules, found.stages, found.policy, limits)
 
 
 def _next_shipped_book() -> RuleBook:
