@@ -488,6 +488,26 @@ def test_what_consent_lets_go_meets_the_night_like_anything_else() -> None:
     assert life.verdicts_of("welcome") == ["held", "held", "raised"]
 
 
+@pytest.mark.parametrize("follows", [{}, {"consent_follows": "1h"}])
+def test_what_waits_for_a_word_waits_as_long_as_was_said_and_is_asked_by_the_new_policy(
+    follows: dict[str, Any],
+) -> None:
+    without = {name: line for name, line in FORM.items() if name != "consent_follows"}
+    for word, verdicts in ((True, ["held", "raised"]), (False, ["held", "consent"])):
+        life = living(FORM, WELCOME)
+        life.sees("register", NOON)
+        life.book = book(without | follows, WELCOME)
+        life.is_saved_and_loaded()
+        if word:
+            says(life, NOON + MINUTE, "email", True)
+        life.reaches(NOON + 10 * MINUTE)
+        if follows and not word:
+            assert life.decisions[-1].until == rfc3339(NOON + HOUR)
+            verdicts = ["held", "held", "consent"]
+        life.reaches(NOON + HOUR)
+        assert life.verdicts_of("welcome") == verdicts
+
+
 def test_the_shipped_policy_welcomes_who_agrees_in_the_form() -> None:
     life = Judged(whole_book(test_members=frozenset({"m1"})))
     life.sees("profile", NOON - HOUR, time_zone="UTC")
