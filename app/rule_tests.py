@@ -43,16 +43,23 @@ def case_files(rules: Path) -> list[Path]:
 
 def load_cases(rules: Path, config: LoadedConfig) -> list[tuple[str, Case]]:
     """Return every case with its rule's name; raise ``ConfigErrors`` with all that is wrong."""
-    names = frozenset(rule.name for rule in config.rules)
+    found, errors = read_all_cases(rules, frozenset(rule.name for rule in config.rules))
+    if errors:
+        raise ConfigErrors(errors)
+    return found
+
+
+def read_all_cases(
+    rules: Path, names: frozenset[str]
+) -> tuple[list[tuple[str, Case]], list[ConfigError]]:
+    """Return every case with its rule's name, which is one of ``names``, and every mistake."""
     found: list[tuple[str, Case]] = []
     errors: list[ConfigError] = []
     for path in case_files(rules):
         cases, mistakes = read_cases(path, names)
         errors += mistakes
         found += [(path.name.removesuffix(TEST_SUFFIX), case) for case in cases]
-    if errors:
-        raise ConfigErrors(errors)
-    return found
+    return found, errors
 
 
 def run_cases(cases: Iterable[tuple[str, Case]], config: LoadedConfig) -> list[Failure]:

@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from app.rule_book import again, markdown
-from app.rule_tests import load_cases, run_cases
+from app.rule_tests import load_cases, read_all_cases, run_cases
 from config.calendar_files import missing_years
+from config.doubts import doubtful_names
 from config.errors import ConfigErrors
 from config.paths import CALENDAR_FILE, RULES_FOLDER, LoadedConfig, find, load_config
+from config.rule_files import rule_paths
 from models.rules import Rule
 from models.times import format_duration
 from models.wording import described
@@ -55,16 +57,22 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
 def run_check(args: argparse.Namespace) -> int:
     """Check rules, stages, policy and the form of the tests; return the exit code.
 
-    A festival without a date in this year or the next is no mistake, but told as a warning.
+    A festival without a date in this year or the next, and a name that is nearly a usual one, are
+    no mistakes, but told as warnings.
     """
+    folder = find(args.config, RULES_FOLDER)
     try:
         config = load_config(args.config)
-        cases = load_cases(find(args.config, RULES_FOLDER), config)
+        cases = load_cases(folder, config)
     except ConfigErrors as errors:
-        return _bad_input(args, errors)
-    warnings = missing_years(config.rules, datetime.now(UTC).year)
+        # What is wrong with the tests is told beside what is wrong with the rules.
+        _, of_tests = read_all_cases(folder, frozenset(path.stem for path in rule_paths(folder)))
+        return _bad_input(args, ConfigErrors({*errors.errors, *of_tests}))
+    years = missing_years(config.rules, datetime.now(UTC).year)
+    warnings = [f"{find(args.config, CALENDAR_FILE)}: {warning}" for warning in years]
+    warnings += doubtful_names(config.rules, config.audiences.segments, config.policy)
     for warning in warnings:
-        sys.stderr.write(f"warning: {find(args.config, CALENDAR_FILE)}: {warning}\n")
+        sys.stderr.write(f"warning: {warning}\n")
     _say(f"ok: {len(config.rules)} rules, {len(cases)} test cases")
     summary = {"rules": len(config.rules), "cases": len(cases), "errors": []}
     _tell(args, {**summary, "warnings": warnings})

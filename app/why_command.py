@@ -86,7 +86,8 @@ def add_parsers(subparsers: "Subparsers") -> None:
         "--until",
         type=instant,
         metavar="TIME",
-        help="of event files: as of when (default: the last event)",
+        help="of event files: as of when; what comes later is not looked at (default: the last "
+        "event)",
     )
     parser.add_argument("--language", choices=_LANGUAGES, default="en")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -107,7 +108,7 @@ def run_why(args: argparse.Namespace) -> int:
         return _BAD_INPUT
     try:
         if args.events:
-            answer, unknown = _of_files(args, book), f"no event is about {args.id!r}"
+            answer, unknown = _of_files(args, book), _unheard_of(args)
         else:
             kind = "anonymous id" if args.anonymous else "member"
             with live_member(settings, (args.anonymous, args.id)) as live:
@@ -128,6 +129,8 @@ def run_why(args: argparse.Namespace) -> int:
 def _of_files(args: argparse.Namespace, book: RuleBook) -> Answer | None:
     key: MemberKey = (args.anonymous, args.id)
     events = in_order(read_events(args.events, ReadingReport(), lambda _: None))
+    if args.until is not None:
+        events = [event for event in events if event.at <= args.until]
     mine = [event for event in events if key_of(event) == key]
     if not mine:
         return None
@@ -143,6 +146,11 @@ def _of_files(args: argparse.Namespace, book: RuleBook) -> Answer | None:
         said=tuple(one for outcome in outcomes for one in _said(outcome, names)),
         rules=tuple(_states(member, names, book, args.language == "zh")),
     )
+
+
+def _unheard_of(args: argparse.Namespace) -> str:
+    until = "" if args.until is None else f" until {rfc3339(args.until)}"
+    return f"no event{until} is about {args.id!r}"
 
 
 def _of_life(args: argparse.Namespace, book: RuleBook, live: LiveMember) -> Answer | None:

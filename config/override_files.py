@@ -1,9 +1,9 @@
 """What an operator says for a time, from the list ``overrides`` of ``policy.yaml``."""
 
-from collections.abc import Collection
 from typing import Literal
 
 from config.reading import Field, Section, suggestion
+from config.rule_names import RuleNames
 from models.policy import Override
 from models.rules import EVENT_TYPES
 from models.times import DAY, MAX_INSTANT, format_duration, parse_instant
@@ -15,24 +15,24 @@ _FIELDS = (*_THENS, "from", "until", "by", "reason")
 _LONGEST = 90 * DAY
 
 
-def overrides(field: Field, rules: Collection[str] | None) -> tuple[Override, ...]:
-    """Return the operators' words; ``rules`` are the names of all rules, where they are known."""
+def overrides(field: Field, named: RuleNames | None) -> tuple[Override, ...]:
+    """Return the operators' words; ``named`` is what the rules name, where it is known."""
     if field.node is not None and not isinstance(field.node.value, list):
         field.must(
             "a list of overrides, such as - {hold: {rule: NAME}, from: ..., until: ..., by: ..., "
             "reason: ...}"
         )
         return ()
-    return tuple(_override(one, rules) for one in field.each())
+    return tuple(_override(one, named) for one in field.each())
 
 
-def _override(field: Field, rules: Collection[str] | None) -> Override:
+def _override(field: Field, named: RuleNames | None) -> Override:
     section = field.section(_FIELDS)
     said = [then for then in _THENS if then in section]
     if len(said) != 1 and not section.broken:
         field.wrong("needs either hold or release")
     then = said[0] if said else "hold"
-    rule, kind, source = _about(section.require(then), rules) if said else (None, None, None)
+    rule, kind, source = _about(section.require(then), named) if said else (None, None, None)
     since = _instant(section.require("from", "is missing: a replay asks when it began"))
     until = _instant(section.require("until", "is missing: what nobody ends ends by itself"))
     if since and until and not since < until <= since + _LONGEST:
@@ -51,9 +51,7 @@ def _override(field: Field, rules: Collection[str] | None) -> Override:
     )
 
 
-def _about(
-    field: Field, rules: Collection[str] | None
-) -> tuple[str | None, str | None, str | None]:
+def _about(field: Field, named: RuleNames | None) -> tuple[str | None, str | None, str | None]:
     """Return the rule, or the type and source of the feed; nothing for everything."""
     if field.node is not None and field.node.value == "everything":
         return None, None, None
@@ -62,8 +60,8 @@ def _about(
         field.wrong("needs a rule or a feed, or the word everything")
     if "rule" in section:
         name = section.require("rule").name()
-        if rules is not None and name and name not in rules:
-            message = f"there is no rule {name!r}{suggestion(name, rules)}"
+        if named is not None and name and name not in named.rules:
+            message = f"there is no rule {name!r}{suggestion(name, named.rules)}"
             section.require("rule").wrong(message)
         return name, None, None
     return None, *_feed(section)

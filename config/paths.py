@@ -11,6 +11,7 @@ from config.errors import ConfigError, ConfigErrors
 from config.policy_files import read_policy
 from config.rfm_files import read_tables
 from config.rule_files import POLICY_FILE, read_rules
+from config.rule_names import rule_names
 from config.segment_files import known_with, read_segments
 from config.stage_files import read_stages
 from models.audiences import Audiences
@@ -51,18 +52,20 @@ def find(directory: Path | None, name: str) -> Path:
 
 def load_config(directory: Path | None = None) -> LoadedConfig:
     """Read rules, stages, calendar and policy; raise ``ConfigErrors`` with all that is wrong."""
-    if directory is not None:
-        _check(directory)
-    festivals, errors = read_festivals(find(directory, CALENDAR_FILE))
+    errors = [] if directory is None else _strange(directory)
+    festivals, festival_errors = read_festivals(find(directory, CALENDAR_FILE))
     audiences, segment_errors = read_segments(find(directory, SEGMENTS_FILE))
     tables, table_errors = read_tables(find(directory, RFM_FILE))
     audiences = msgspec.structs.replace(audiences, tables=tables)
-    errors += segment_errors + table_errors
+    errors += festival_errors + segment_errors + table_errors
     known = known_with(audiences, Known(festivals=festivals))
-    rules, rule_errors = read_rules(find(directory, RULES_FOLDER), known)
+    folder = find(directory, RULES_FOLDER)
+    rules, rule_errors = read_rules(folder, known)
     stages, stage_errors = read_stages(find(directory, STAGES_FILE))
-    names = {rule.name for rule in rules}
-    policy, policy_errors = read_policy(policy_path(directory), None if rule_errors else names)
+    path = policy_path(directory)
+    # The packaged policy speaks of the packaged rules, which need not be those that are there.
+    foreign = path.parent == package_dir() and folder.parent != package_dir()
+    policy, policy_errors = read_policy(path, None if foreign else rule_names(folder, rules))
     errors += rule_errors + stage_errors + policy_errors
     if errors:
         raise ConfigErrors(errors)
@@ -75,11 +78,11 @@ def policy_path(directory: Path | None) -> Path:
     return among if among.exists() else find(directory, POLICY_FILE)
 
 
-def _check(directory: Path) -> None:
-    """Refuse a folder that cannot be meant."""
-    errors = []
+def _strange(directory: Path) -> list[ConfigError]:
+    """Return what cannot be meant of a folder; refuse one that is none."""
     if not directory.is_dir():
-        errors.append(ConfigError(str(directory), 0, 0, "", "", "is not a folder"))
+        raise ConfigErrors([ConfigError(str(directory), 0, 0, "", "", "is not a folder")])
+    errors = []
     for path in sorted(directory.glob("*.yaml")):
         if path.name not in (STAGES_FILE, POLICY_FILE, CALENDAR_FILE, SEGMENTS_FILE, RFM_FILE):
             message = f"is not read: rules lie in {directory / RULES_FOLDER}"
@@ -87,5 +90,4 @@ def _check(directory: Path) -> None:
     rules = directory / RULES_FOLDER
     if rules.exists() and not rules.is_dir():
         errors.append(ConfigError(str(rules), 0, 0, "", "", "is not a folder"))
-    if errors:
-        raise ConfigErrors(errors)
+    return errors

@@ -7,7 +7,8 @@ from typing import Literal
 
 from config.errors import ConfigError, ConfigErrors
 from config.override_files import overrides
-from config.reading import Field, Report, Section
+from config.reading import Field, Report, Section, suggestion
+from config.rule_names import RuleNames
 from config.yaml_source import Node, parse_file
 from models.hearing import LONGEST_HOLD
 from models.policy import (
@@ -29,6 +30,7 @@ from models.times import DAY, HOUR, MINUTE, format_duration
 
 _FIELDS = (
     "consent",
+    "consent_follows",
     "channels",
     "stop",
     "reachability",
@@ -71,57 +73,62 @@ def load_policy(path: Path) -> Policy:
     return policy
 
 
-def read_policy(
-    path: Path, rules: Collection[str] | None = None
-) -> tuple[Policy, list[ConfigError]]:
+def read_policy(path: Path, named: RuleNames | None = None) -> tuple[Policy, list[ConfigError]]:
     """Return the policy of a file and every mistake in it.
 
-    With the names of the ``rules`` also what it says about others.
+    With what the rules name also what it says about rules, groups and channels that are not there.
     """
     root, errors = parse_file(path)
     if root is None:
         return Policy(), errors
     report = Report(str(path))
-    if _refuse_null(root, "", report):
-        return Policy(), errors + report.errors
+    _refuse_null(root, "", report)
+    nulls = tuple(report.errors)
     section = Field(root, "", report).section(_FIELDS)
+    channels = section.optional("channels", Field.names, ())
     policy = Policy(
         consent=section.optional("consent", _consent, None),
-        channels=section.optional("channels", Field.names, ()),
+        consent_follows=section.optional("consent_follows", _following, 0),
+        channels=channels,
         stop=section.optional("stop", _stop, ()),
         reachability=section.optional("reachability", Field.flag, False),
         holds=section.optional("holds", _holds, Holds()),
         silence=section.optional("silence_after_purchase", _silence, None),
         holdout=section.optional("holdout", _holdout, None),
-        cool_down=section.optional("cool_down", _cool_down, {}),
-        caps=section.optional("caps", _caps, ()),
+        cool_down=section.optional("cool_down", lambda field: _cool_down(field, named), {}),
+        caps=section.optional("caps", lambda field: _caps(field, channels, named), ()),
         arbitration=section.optional("arbitration", _arbitration, None),
         quiet_hours=section.optional("quiet_hours", _quiet_hours, None),
         pace=section.optional("pace", lambda field: _span(field, _LONGEST_PACE), 0),
         sent_is_reported=section.optional("sent_is_reported", Field.flag, True),
         feeds=section.optional("feeds", _feeds, None),
         breaker=section.optional("breaker", _breaker, None),
-        overrides=section.optional("overrides", lambda field: overrides(field, rules), ()),
+        overrides=section.optional("overrides", lambda field: overrides(field, named), ()),
     )
     if not report.errors:
         _check_together(policy, section)
-    return policy, errors + report.errors
+    return policy, errors + _without_echoes(nulls, report.errors)
 
 
-def _refuse_null(node: Node, path: str, report: Report) -> bool:
+def _without_echoes(nulls: Collection[ConfigError], found: list[ConfigError]) -> list[ConfigError]:
+    """Return the mistakes without what readers say of the values that were refused as null."""
+    places = {(one.field, one.line, one.column) for one in nulls}
+    return [one for one in found if one in nulls or (one.field, one.line, one.column) not in places]
+
+
+def _refuse_null(node: Node, path: str, report: Report) -> None:
     """Report each key without a value: it could mean never, always, or not yet decided."""
     inner: list[tuple[str, Node]] = []
     if node.value is None and path:
         report.add(
             node.place, path, "has no value; leave the line out for no limit, or write 0 for none"
         )
-        return True
     if isinstance(node.value, dict):
         inner = [(f"{path}.{key}" if path else key, one) for key, one in node.value.items()]
     elif isinstance(node.value, list):
         inner = [(f"{path}[{index}]", one) for index, one in enumerate(node.value)]
-    # All of them are reported, not just the first.
-    return True in [_refuse_null(one, where, report) for where, one in inner]
+    for where, one in inner:
+        _refuse_null(one, where, report)
 
 
 def _span(field: Field, longest: int) -> int:
@@ -194,20 +201,22 @@ def _share(field: Field) -> float:
     return float(match[1]) / 100
 
 
-def _cool_down(field: Field) -> dict[str, int]:
+def _cool_down(field: Field, named: RuleNames | None) -> dict[str, int]:
     section = field.open_section("a mapping of rule groups to durations")
     groups = list(field.node.value) if field.node and isinstance(field.node.value, dict) else []
+    if named is not None:
+        section.only(sorted(named.groups), "is no group of any rule")
     return {group: _span(section.require(group), _LONGEST_CAP) for group in groups}
 
 
-def _caps(field: Field) -> tuple[Cap, ...]:
+def _caps(field: Field, channels: tuple[str, ...], named: RuleNames | None) -> tuple[Cap, ...]:
     if field.node is not None and not isinstance(field.node.value, list):
         field.must("a list of caps, such as - {at_most: 1, per: day}")
         return ()
-    return tuple(_cap(one) for one in field.each())
+    return tuple(_cap(one, channels, named) for one in field.each())
 
 
-def _cap(field: Field) -> Cap:
+def _cap(field: Field, channels: tuple[str, ...], named: RuleNames | None) -> Cap:
     section = field.section(("at_most", "within", "per", "purpose", "channel", "group"))
     at_most = section.require("at_most").integer(0, _MOST)
     if not section.broken and ("within" in section) == ("per" in section):
@@ -223,9 +232,33 @@ def _cap(field: Field) -> Cap:
         within=within,
         per=section.optional("per", lambda one: one.choice(_PERS), None),
         purpose=section.optional("purpose", lambda one: one.choice(_CAPPED), "marketing"),
-        channel=section.optional("channel", Field.name, None),
-        group=section.optional("group", Field.name, None),
+        channel=section.optional("channel", lambda one: _channel(one, channels, named), None),
+        group=section.optional("group", lambda one: _group(one, named), None),
     )
+
+
+def _channel(field: Field, channels: tuple[str, ...], named: RuleNames | None) -> str:
+    """Return a channel that something is sent on: of this file, or of a rule."""
+    name = field.name()
+    known = channels if named is None else dict.fromkeys((*channels, *sorted(named.channels)))
+    # A file without channels is told so once, not for each of its caps.
+    if name and channels and name not in known:
+        allowed = ", ".join(known)
+        field.wrong(f"{name!r} is no channel; allowed: {allowed}{suggestion(name, known)}")
+    return name
+
+
+def _group(field: Field, named: RuleNames | None) -> str:
+    name = field.name()
+    if name and named is not None and name not in named.groups:
+        allowed = ", ".join(sorted(named.groups)) or "none"
+        hint = suggestion(name, named.groups)
+        field.wrong(f"{name!r} is no group of any rule; allowed: {allowed}{hint}")
+    return name
+
+
+def _following(field: Field) -> int:
+    return _span(field, _LONGEST_WINDOW)
 
 
 def _arbitration(field: Field) -> Arbitration | None:
@@ -309,6 +342,8 @@ def _check_together(policy: Policy, section: Section) -> None:
         day = (quiet.start - quiet.end) % 1440 * MINUTE
         if policy.pace >= day - HOUR:
             section.require("pace").wrong("is longer than the time between two quiet hours")
+    if policy.consent_follows and policy.consent is None:
+        section.require("consent_follows").wrong("waits for what consent asks for: write consent")
     waits = policy.feeds or policy.breaker or policy.overrides
     if policy.pace and quiet is None and not waits:
         section.require("pace").wrong("spreads what quiet hours kept, and there are none")

@@ -201,13 +201,13 @@ class Section:
         self.broken = node is None or not isinstance(node.value, dict)
         self._fields = node.value if node is not None and isinstance(node.value, dict) else {}
 
-    def only(self, known: Sequence[str]) -> None:
+    def only(self, known: Sequence[str], why: str = "is not known here") -> None:
         """Report every key that is not known."""
         for key in self._fields:
             if key not in known:
                 assert self.field.node is not None
                 hint = suggestion(key, known)
-                message = f"is not known here; allowed: {', '.join(known)}{hint}"
+                message = f"{why}; allowed: {', '.join(known) or 'none'}{hint}"
                 self._report.add(self.field.node.keys[key], self._path(key), message)
 
     def _path(self, key: str) -> str:

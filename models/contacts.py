@@ -1,7 +1,7 @@
 """The messages that count: which there were, how caps and cool-downs count them, what gives back.
 
 A message of ours counts from the instant when it is raised. What the gateway says about it later
-narrows it to one channel, or gives the slot back when it could not be sent.
+narrows it to the channels by which it went, or gives the slot back when it went by none.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,16 @@ from models.ids import name_hash, short_hash
 from models.local_time import local_date, monday_of
 from models.member import Member
 from models.policy import Cap, Policy
-from models.standing import GIVEN_BACK, KEPT_CONTACTS, RAISED, SENT, Contact, OpenTrigger, Standing
+from models.standing import (
+    GIVEN_BACK,
+    KEPT_CONTACTS,
+    KEPT_WORDS,
+    RAISED,
+    SENT,
+    Contact,
+    OpenTrigger,
+    Standing,
+)
 from models.times import format_duration, rfc3339
 
 _Message = (
@@ -52,31 +61,39 @@ def hear_of_message(
     if not policy.memory:
         return
     identity = _identity(event)
-    if identity is None:
-        return
     is_campaign = event.trigger_id is None
     known = [c for c in standing.contacts if c.id == identity and (c.at <= at or not is_campaign)]
-    lost = isinstance(event, MessageFailed | MessageBounced)
     if isinstance(event, MessageSent) and (is_campaign or not known):
-        sent = Contact(at, identity, True, 0, (event.channel,), SENT, where)
+        sent = Contact(at, identity, True, 0, (event.channel,), SENT, {event.channel: where << 1})
         _keep(standing, sent, policy)
-    elif known and where >= known[-1].word:
+    elif known:
         # Of a campaign that is sent again and again it is the latest.
-        contact = known[-1]
-        contact.state, contact.word = (GIVEN_BACK if lost else SENT), where
-        if not lost:
-            contact.channels = (event.channel,)
+        lost = isinstance(event, MessageFailed | MessageBounced)
+        _hear_of(known[-1], event.channel, where, lost)
 
 
-def _identity(event: _Message) -> bytes | None:
+def _hear_of(contact: Contact, channel: str, where: int, lost: bool) -> None:
+    """Note one channel's word: what failed on one may have gone by another."""
+    words = contact.words
+    if where >= words.get(channel, 0) >> 1:
+        words[channel] = where << 1 | lost
+    if len(words) > KEPT_WORDS:
+        # What was lost is missed least.
+        del words[min(words, key=lambda channel: (not words[channel] & 1, words[channel]))]
+    went_by = tuple(sorted(channel for channel, word in words.items() if not word & 1))
+    contact.state = SENT if went_by else GIVEN_BACK
+    if went_by:
+        contact.channels = went_by
+
+
+def _identity(event: _Message) -> bytes:
     if event.trigger_id is not None:
         try:
             return bytes.fromhex(event.trigger_id)[:8].ljust(8, b"\0")
         except ValueError:
             return short_hash(event.trigger_id.encode())
-    if event.campaign is not None:
-        return short_hash(f"{event.campaign}|{event.channel}".encode())
-    return None
+    # One without a name is a campaign too: it reached the member all the same.
+    return short_hash(f"{event.campaign or ''}|{event.channel}".encode())
 
 
 def _keep(standing: Standing, contact: Contact, policy: Policy) -> None:

@@ -11,19 +11,35 @@ import msgspec
 from models.conditions import first_unmet
 from models.contacts import note
 from models.explaining import context_of, offer_of, reason_of, said
-from models.holding import candidate_of, decided_at, hold, note_held, rank_of, take_ripe, window_end
+from models.holding import (
+    candidate_of,
+    decided_at,
+    hold,
+    note_held,
+    rank_of,
+    take_ripe,
+    take_unspoken,
+    window_end,
+)
 from models.holdout import held_out
 from models.ids import short_hash, trigger_id
 from models.member import KEPT_OPEN, KEPT_RAISED, Member
 from models.outcome import Candidate, Context, Outcome
 from models.overtaking import cancel, supersede
-from models.permission import barred, channels_for, has_ordered, held_back, reachable
+from models.permission import (
+    barred,
+    channels_for,
+    has_ordered,
+    held_back,
+    reachable,
+    word_awaited,
+)
 from models.pressure import Pause, next_look, quiet_at, quiet_from, silence_at, uncapped
 from models.rulebook import RuleBook
 from models.rules import Series
 from models.sequences import run_of
 from models.stages import STAGES
-from models.standing import MORNING, OPENING, SILENCE, WINDOW, Held, OpenTrigger
+from models.standing import CONSENT, MORNING, OPENING, SILENCE, WINDOW, Held, OpenTrigger
 from models.suspending import suspended
 from models.times import rfc3339
 from models.triggers import Decision, Trigger, Verdict
@@ -59,9 +75,18 @@ def decide(outcome: Outcome, candidates: list[Candidate], context: Context) -> N
 
 def release(outcome: Outcome, at: int, context: Context) -> None:
     """Ask again about what has waited until the instant ``at``."""
+    _ask_again(outcome, take_ripe(outcome.member, at), context)
+
+
+def hear_consent(outcome: Outcome, context: Context) -> None:
+    """Ask at once about what has waited for a word of consent: one has come."""
+    _ask_again(outcome, take_unspoken(outcome.member), context)
+
+
+def _ask_again(outcome: Outcome, waited: list[Held], context: Context) -> None:
     competing: list[Candidate] = []
     others: list[Candidate] = []
-    for held in take_ripe(outcome.member, at):
+    for held in waited:
         rule = context.book.rules.get(held.trigger.rule)
         if rule is None or rule.mode == "off":
             note_held(outcome, held, "overtaken", "the rule is gone or off")
@@ -134,6 +159,10 @@ def _policy_verdict(outcome: Outcome, candidate: Candidate, context: Context) ->
         return Ruling(*no)
     allowed = channels_for(member, rule, book)
     if allowed is None:
+        until = min(word_awaited(member, rule, book), expiry_of(candidate))
+        if at < until:
+            missing = f"nothing is said yet that allows {rule.purpose}: it may follow"
+            return Ruling("held", missing, until=until, waits_for=CONSENT)
         return Ruling("consent", f"no channel is left that the member allows for {rule.purpose}")
     channels = reachable(member, allowed, book)
     if channels is None:
@@ -197,7 +226,7 @@ def _carry_out(outcome: Outcome, candidate: Candidate, ruling: Ruling, context: 
             ruling = _waiting("quiet", pause, MORNING, candidate)
     match ruling.verdict:
         case "held":
-            if ruling.waits_for != WINDOW:
+            if ruling.waits_for != WINDOW and not _goes_on(candidate.held, ruling):
                 record(outcome, candidate, ruling.verdict, ruling.why, until=ruling.until)
             _hold(outcome, candidate, ruling, book)
         case "suspended":
@@ -215,6 +244,13 @@ def _carry_out(outcome: Outcome, candidate: Candidate, ruling: Ruling, context: 
             record(outcome, candidate, ruling.verdict, ruling.why, would_be=trigger)
         case verdict:
             record(outcome, candidate, verdict, ruling.why)
+
+
+def _goes_on(held: Held | None, ruling: Ruling) -> bool:
+    """Tell whether a candidate waits for what it waited for, and as long."""
+    if held is None:
+        return False
+    return (held.waits_for, held.release) == (ruling.waits_for, ruling.until)
 
 
 def expiry_of(candidate: Candidate) -> int:

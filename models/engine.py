@@ -7,7 +7,7 @@ in order of (due, rule); then it folds the event. No broker, no store, no clock,
 from models import absence, belonging, dated, tagging, watching
 from models.arming import due_candidate, fold_absences
 from models.audiences import STAGE_MOVED
-from models.deciding import decide, release
+from models.deciding import decide, hear_consent, release
 from models.decoding import Received
 from models.events import Erased
 from models.facts import ACTIVITY, fold, settle_cart
@@ -80,6 +80,8 @@ def handle(member: Member, event: Received, context: Context, quiet_until: int =
         if match is None or match(event.event):
             occasion = event.event.event_id or content_hash(event.raw)
             candidates.append(Candidate(rule, at, occasion, received=event, silent=backfill))
+    if event.type == "consent":
+        hear_consent(outcome, context)
     decide(outcome, candidates, context)
     return outcome
 

@@ -1,5 +1,5 @@
-"""Candidates that wait: for the end of a window, of quiet hours, of the silence after an order, or
-for a feed that has fallen silent.
+"""Candidates that wait: for the end of a window, of quiet hours, of the silence after an order, for
+a feed that has fallen silent, or for the consent that follows a registration.
 
 When they may go on is a deadline of the member like any other. What they are about stays as it was
 (occasion, due instant, id, reason); whether they may be sent is asked anew.
@@ -10,7 +10,7 @@ from models.outcome import Candidate, Outcome
 from models.rulebook import RuleBook
 from models.rules import Rule
 from models.stages import NEVER, STAGES
-from models.standing import KEPT_HELD, WINDOW, Held, Standing
+from models.standing import CONSENT, KEPT_HELD, WINDOW, Held, Standing
 from models.times import rfc3339
 from models.triggers import Decision, Verdict
 
@@ -63,6 +63,17 @@ def take_ripe(member: Member, at: int) -> list[Held]:
     ripe = [held for held in standing.held if held.release <= at]
     standing.held = [held for held in standing.held if held.release > at]
     return ripe
+
+
+def take_unspoken(member: Member) -> list[Held]:
+    """Remove and return the candidates that wait for a word of consent."""
+    standing = member.standing
+    if standing is None:
+        return []
+    unspoken = [held for held in standing.held if held.waits_for == CONSENT]
+    if unspoken:
+        standing.held = [held for held in standing.held if held.waits_for != CONSENT]
+    return unspoken
 
 
 def candidate_of(held: Held, member: Member, rule: Rule) -> Candidate:

@@ -332,7 +332,8 @@ def _shift_standing(standing: Standing, base: int, turn: Callable[[int, int], in
     place_shift = sign * (base << RANK_BITS)
     for contact in standing.contacts:
         contact.at += sign * base
-        contact.word = contact.word and contact.word + place_shift
+        for channel in contact.words:
+            contact.words[channel] += place_shift << 1
     for held in standing.held:
         trigger = held.trigger
         trigger.armed = trigger.armed and trigger.armed + sign * (base << MARK_SHIFT)

@@ -1,6 +1,7 @@
 """Withdrawing triggers that the member has overtaken, or that should never have been."""
 
 from collections.abc import Callable, Collection, Iterable
+from typing import TypeAlias
 
 from models import absence
 from models.conditions import is_disproved
@@ -20,7 +21,7 @@ from models.ids import short_hash
 from models.marks import place, place_of
 from models.member import Member
 from models.outcome import Outcome
-from models.permission import has_ordered
+from models.permission import channels_for, has_ordered, word_awaited
 from models.rulebook import RuleBook, Side
 from models.rules import (
     BandEntered,
@@ -35,6 +36,7 @@ from models.standing import Held, OpenTrigger
 from models.times import rfc3339
 from models.triggers import TriggerCancelled
 
+_Refused: TypeAlias = Callable[[OpenTrigger, Received, Member, RuleBook], bool]
 _MOVES = StageEntered | StageLeft | SegmentEntered | SegmentLeft | BandEntered
 
 
@@ -45,7 +47,7 @@ def overtake(outcome: Outcome, event: Received, facts: tuple[str, ...], book: Ru
     if member.open:
         kept: list[OpenTrigger] = []
         for trigger in member.open:
-            over = _is_over(trigger, event, facts, member, book)
+            over = _is_over(trigger, event, facts, member, book, _is_refused)
             if not (over or _is_silenced(trigger, event, book)):
                 kept.append(trigger)
                 continue
@@ -53,7 +55,11 @@ def overtake(outcome: Outcome, event: Received, facts: tuple[str, ...], book: Ru
             if event.at < trigger.due:
                 _give_back(member, trigger, book)
         member.open = kept
-    _drop_held(outcome, lambda held: _is_over(held, event, facts, member, book), _cause(event))
+    _drop_held(
+        outcome,
+        lambda held: _is_over(held, event, facts, member, book, _is_shut_out),
+        _cause(event),
+    )
 
 
 def withdraw(
@@ -109,11 +115,20 @@ def _drop_held(outcome: Outcome, which: Callable[[OpenTrigger], bool], cause: st
 
 
 def _is_over(
-    trigger: OpenTrigger, event: Received, facts: tuple[str, ...], member: Member, book: RuleBook
+    trigger: OpenTrigger,
+    event: Received,
+    facts: tuple[str, ...],
+    member: Member,
+    book: RuleBook,
+    refused: _Refused,
 ) -> bool:
+    if event.at >= trigger.expires:
+        return False
+    if _is_forbidden(trigger, event, book) or refused(trigger, event, member, book):
+        return True
     if event.at < trigger.due:
         return _was_wrong(trigger, event, facts, member, book)
-    return event.at < trigger.expires and _is_settled(trigger, event, facts, member, book)
+    return _is_settled(trigger, event, facts, book)
 
 
 def _is_silenced(trigger: OpenTrigger, event: Received, book: RuleBook) -> bool:
@@ -144,8 +159,6 @@ def _was_wrong(
     trigger: OpenTrigger, event: Received, facts: Iterable[str], member: Member, book: RuleBook
 ) -> bool:
     """Tell whether the event, had it come in time, would have kept the trigger from being."""
-    if _is_forbidden(trigger, event, book) or _is_refused(trigger, event, member, book):
-        return True
     rule = book.rules.get(trigger.rule)
     unless = rule.unless if rule is not None and event.type == "purchase" else None
     if unless is not None and has_ordered(member, unless, trigger.due):
@@ -170,18 +183,16 @@ def _speaks_of(side: Side | None, event: Received, key: str) -> bool:
 
 
 def _is_settled(
-    trigger: OpenTrigger, event: Received, facts: Iterable[str], member: Member, book: RuleBook
+    trigger: OpenTrigger, event: Received, facts: Iterable[str], book: RuleBook
 ) -> bool:
-    """Tell whether an open trigger has lost its point, or its permission, with this event."""
+    """Tell whether a trigger has lost its point with this event."""
     track = book.track_of_rule.get(trigger.rule)
     sides = track.sides if track is not None else {}
     for fact in facts:
         _, disarms = sides.get(fact, (None, None))
         if _speaks_of(disarms, event, trigger.key):
             return True
-    if _is_overtaken(trigger, event, facts, book):
-        return True
-    return _is_forbidden(trigger, event, book) or _is_refused(trigger, event, member, book)
+    return _is_overtaken(trigger, event, facts, book)
 
 
 def _is_overtaken(
@@ -196,22 +207,40 @@ def _is_refused(trigger: OpenTrigger, event: Received, member: Member, book: Rul
 
     One of several is enough: the gateway knows the trigger's channels and nothing else.
     """
-    purpose = "marketing" if trigger.marketing else "service"
-    match event.event:
-        case Unsubscribed() | Complained():
-            refusal = trigger.marketing
-        case ConsentChanged(purpose=said, granted=granted):
-            refusal = said == purpose and not granted
-        case _:
-            refusal = False
-    if not refusal:
+    if not _refuses(trigger, event):
         return False
     channels = trigger.channels
+    purpose = _purpose(trigger)
     if channels is None:
         channels = book.policy.channels
     if not channels:
         return bool(opted_out(member, purpose))
     return any(refuses(member, purpose, channel) for channel in channels)
+
+
+def _is_shut_out(trigger: OpenTrigger, event: Received, member: Member, book: RuleBook) -> bool:
+    """Tell whether the event leaves what waits no channel: by which it goes is asked later."""
+    rule = book.rules.get(trigger.rule)
+    if rule is None or not _refuses(trigger, event):
+        return False
+    awaited = word_awaited(member, rule, book)
+    if not awaited:
+        return True
+    return channels_for(member, rule, book) is None and awaited <= member.advanced_to
+
+
+def _refuses(trigger: OpenTrigger, event: Received) -> bool:
+    match event.event:
+        case Unsubscribed() | Complained():
+            return trigger.marketing
+        case ConsentChanged(purpose=said, granted=granted):
+            return said == _purpose(trigger) and not granted
+        case _:
+            return False
+
+
+def _purpose(trigger: OpenTrigger) -> str:
+    return "marketing" if trigger.marketing else "service"
 
 
 def _cause(event: Received) -> str:

@@ -37,6 +37,15 @@ def channels_for(member: Member, rule: Rule, book: RuleBook) -> tuple[str, ...] 
     return tuple(c for c in wanted if not refuses(member, rule.purpose, c)) or None
 
 
+def word_awaited(member: Member, rule: Rule, book: RuleBook) -> int:
+    """Return until when a word may follow that allows a rule's channel; 0 when all are refused."""
+    wanted = rule.channels or book.policy.channels
+    refused = [channel for channel in wanted if refuses(member, rule.purpose, channel)]
+    if len(refused) == len(wanted) if wanted else opted_out(member, rule.purpose):
+        return 0
+    return max(member.first_seen, member.registered_at) + book.policy.consent_follows
+
+
 def _granted(member: Member, purpose: str, wanted: tuple[str, ...]) -> tuple[str, ...] | None:
     names = {name.removeprefix(f"{purpose}:") for name in member.consent if _of(name, purpose)}
     if not wanted:

@@ -137,6 +137,9 @@ class Policy(msgspec.Struct, frozen=True):
 
     # None: nobody is asked.
     consent: Consent | None = None
+    # For so many milliseconds after a member's first event, and after the registration, a word of
+    # consent that is missing may still follow: until then candidates wait for it.
+    consent_follows: int = 0
     # Channels of a rule that names none, best first.
     channels: tuple[str, ...] = ()
     # Purposes of which nothing is sent at all.

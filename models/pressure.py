@@ -46,8 +46,14 @@ def silence_at(member: Member, rule: Rule, at: int, book: RuleBook) -> Pause | N
 def uncapped(
     member: Member, rule: Rule, channels: tuple[str, ...], at: int, book: RuleBook
 ) -> tuple[tuple[str, ...], tuple[Verdict, str] | None]:
-    """Return the channels whose own caps have room, and what says no to all of them."""
+    """Return the channels whose own caps have room, and what says no to all of them.
+
+    What is decided ``at`` a quiet hour is asked about as of the instant at which it would be sent.
+    """
     policy = book.policy
+    pause = quiet_at(member, rule, at, book)
+    if pause is not None and pause.then == "defer":
+        at = pause.until
     why = cooling(member, rule.group, at, policy)
     if why is not None:
         return channels, ("cool_down", why)

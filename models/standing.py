@@ -8,6 +8,7 @@ import msgspec
 from models.triggers import Reason
 
 KEPT_CONTACTS = 64
+KEPT_WORDS = 4
 KEPT_HELD = 12
 KEPT_REACH = 16
 KEPT_RETURNS = 8
@@ -15,7 +16,7 @@ KEPT_RETURNS = 8
 # States of a contact.
 RAISED, SENT, GIVEN_BACK = 0, 1, 2
 # What a held candidate waits for.
-WINDOW, MORNING, SILENCE, OPENING = 0, 1, 2, 3
+WINDOW, MORNING, SILENCE, OPENING, CONSENT = 0, 1, 2, 3, 4
 
 
 class OpenTrigger(msgspec.Struct, array_like=True):
@@ -53,8 +54,8 @@ class Contact(msgspec.Struct, array_like=True):
     group: int  # hash of its name; 0 for none
     channels: tuple[str, ...] | None  # None: the policy's
     state: int = RAISED
-    # Place of the gateway's latest word about it; 0: none.
-    word: int = 0
+    # Channel -> place of the gateway's latest word about it there << 1 | whether it was lost.
+    words: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class Standing(msgspec.Struct, array_like=True):

@@ -13,7 +13,7 @@ from models.member import Member
 from models.rulebook import RuleBook
 from models.rules import EVENT_TYPES, Absence, Count, Rule
 from models.stages import NEVER, StageTable
-from models.standing import MORNING, OPENING, SILENCE, WINDOW
+from models.standing import CONSENT, MORNING, OPENING, SILENCE, WINDOW
 from models.times import rfc3339
 from models.watching import logs_of
 from models.wording import described, required, waiting
@@ -23,6 +23,7 @@ _WAITS_FOR = {
     SILENCE: ("for the silence after an order to end", "下单后的静默期结束"),
     MORNING: ("for quiet hours to end", "免打扰时段结束"),
     OPENING: ("for a feed, the rule's breaker or an operator", "数据源、规则熔断或人工放行"),
+    CONSENT: ("for a word of consent, which may follow", "会员随后可能作出的同意"),
 }
 
 

@@ -48,7 +48,7 @@ def triggers(life: Life) -> list[Trigger]:
     return [message for message in life.said if isinstance(message, Trigger)]
 
 
-def test_work_is_proportional_to_events_and_idleness_costs_nothing() -> None:
+def test_between_an_event_and_the_next_deadline_nothing_has_to_be_looked_at() -> None:
     life = Life(shipped_book())
     life.sees("register", NOON)
     due = next_due(life.member, life.book)
@@ -135,9 +135,9 @@ def test_the_same_message_is_raised_once_however_often_time_is_told_to_pass() ->
     assert again.said[0] == life.said[0], "and whoever works it out gives it the same id"
 
 
-def test_one_bad_record_is_no_reason_to_count_the_good_ones_again() -> None:
+def test_a_batch_that_is_sent_again_as_a_whole_counts_nobody_twice() -> None:
     life = Life(shipped_book())
-    for _ in range(3):  # a batch that is sent again as a whole
+    for _ in range(3):
         life.sees("register", NOON, event_id="e1")
         life.sees("visit", NOON + MINUTE, event_id="e2")
     assert life.raised == ["welcome"]

@@ -151,7 +151,8 @@ def test_the_engine_is_caught_when_it_writes_to_someone_who_had_bought() -> None
 def test_of_the_shipped_rules_those_about_an_absence_are_compared() -> None:
     ends = ends_of(load_config().rules)
     assert {"welcome", "became_loyal"}.isdisjoint(ends)
-    assert ends["checkout_abandoned"] == Ends(frozenset({"purchase"}), frozenset({"purchase"}))
+    ordered = frozenset({"order_placed", "purchase"})
+    assert ends["checkout_abandoned"] == Ends(ordered, ordered)
     assert ends["no_order_30d"].before == {"purchase"}
     assert "visit" in ends["no_order_30d"].after
     assert ends["became_lost"].before == frozenset()

@@ -106,5 +106,9 @@ def test_a_word_about_a_rule_that_is_not_there_is_a_mistake(tmp_path: Path) -> N
         load_config(tmp_path)
     [error] = caught.value.errors
     assert error.message == "there is no rule 'welcom'; did you mean 'welcome'?"
+    (tmp_path / "stages.yaml").write_text("stages: 5\n")
+    with pytest.raises(ConfigErrors, match="did you mean 'welcome'"):
+        load_config(tmp_path)
+    (tmp_path / "stages.yaml").unlink()
     (tmp_path / "policy.yaml").write_text(text.replace("welcom}", "welcome}"))
     assert load_config(tmp_path).policy.overrides[0].rule == "welcome"

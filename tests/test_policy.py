@@ -1,9 +1,10 @@
 """Policy says no, later, or yes: each verdict, at its edges, and each line that is not there."""
 
+from itertools import permutations
 from typing import Any
 
 import pytest
-from core_builders import DAY, HOUR, MINUTE, NOON, SECOND, absence, event
+from core_builders import DAY, HOUR, MINUTE, NOON, SECOND, absence, event, whole_book
 from policy_kit import Judged, book, living, on
 
 from models.times import parse_instant, rfc3339
@@ -370,6 +371,152 @@ def test_a_rule_that_is_off_says_nothing_and_goes_on_where_it_was() -> None:
     assert still.decisions == []
 
 
+# --- a word of consent that follows ---------------------------------------------------------------
+
+FORM: dict[str, Any] = {
+    "consent": {"marketing": "denied", "service": "allowed"},
+    "consent_follows": "10m",
+    "channels": ["app_push", "sms", "email"],
+}
+WELCOME = on("register", "welcome", expires_after="1d")
+
+
+def says(life: Judged, at: int, channel: str, granted: bool, purpose: str = "marketing") -> None:
+    life.sees("consent", at, channel=channel, purpose=purpose, granted=granted)
+
+
+@pytest.mark.parametrize("after", [0, 3 * SECOND, 10 * MINUTE - 1])
+def test_a_registration_forms_box_is_waited_for_and_the_welcome_is_sent_with_it(after: int) -> None:
+    life = living(FORM, WELCOME)
+    life.sees("register", NOON)
+    life.is_saved_and_loaded()
+    says(life, NOON + after, "email", True)
+    [trigger] = life.triggers
+    assert (trigger.channels, trigger.due_at) == (("email",), rfc3339(NOON))
+    assert trigger.not_before == rfc3339(NOON + after)
+    life.reaches(NOON + DAY)
+    assert life.verdicts_of("welcome") == ["held", "raised"]
+    assert life.decisions[0].until == rfc3339(NOON + 10 * MINUTE)
+
+
+def test_who_says_nothing_for_that_long_is_not_written_to() -> None:
+    life = living(FORM, WELCOME)
+    life.sees("register", NOON)
+    life.is_saved_and_loaded()
+    life.reaches(NOON + 10 * MINUTE - 1)
+    assert life.verdicts_of("welcome") == ["held"]
+    life.reaches(NOON + 10 * MINUTE)
+    says(life, NOON + 11 * MINUTE, "email", True)
+    assert (life.verdicts_of("welcome"), life.said) == (["held", "consent"], [])
+
+
+def test_of_a_form_with_boxes_the_empty_ones_do_not_hide_the_full_one() -> None:
+    life = living(FORM, WELCOME)
+    life.sees("register", NOON)
+    for second, (channel, granted) in enumerate(
+        [("app_push", False), ("sms", False), ("email", True)]
+    ):
+        says(life, NOON + second * SECOND, channel, granted)
+        life.is_saved_and_loaded()
+    assert life.verdicts_of("welcome") == ["held", "raised"]
+    assert life.triggers[0].channels == ("email",)
+
+
+@pytest.mark.parametrize("refused", [["all"], ["app_push", "sms", "email"]])
+def test_who_refuses_everything_is_waited_for_no_longer(refused: list[str]) -> None:
+    before, after = living(FORM, WELCOME), living(FORM, WELCOME)
+    after.sees("register", NOON)
+    for channel in refused:
+        says(before, NOON, channel, False)
+        says(after, NOON + 1, channel, False)
+    before.sees("register", NOON + 1)
+    assert before.verdicts_of("welcome") == ["consent"]
+    assert after.verdicts_of("welcome") == ["held", "overtaken"]
+
+
+def test_a_word_about_something_else_ends_no_waiting() -> None:
+    life = living(FORM, WELCOME)
+    life.sees("register", NOON)
+    says(life, NOON + 1, "email", True, purpose="service")
+    life.reaches(NOON + 10 * MINUTE)
+    assert life.verdicts_of("welcome") == ["held", "consent"]
+
+
+def test_a_word_is_awaited_after_the_first_event_and_the_registration_and_not_later() -> None:
+    life = living(FORM, WELCOME, HELLO)
+    visits(life, NOON)
+    visits(life, NOON + 10 * MINUTE)
+    assert life.verdicts_of("hello") == ["held", "consent", "consent"]
+    life.sees("register", NOON + DAY)
+    visits(life, NOON + DAY + 10 * MINUTE)
+    assert life.verdicts_of("welcome") == ["held", "consent"]
+    assert life.last("hello").verdict == "consent"
+
+
+def test_nothing_waits_for_a_word_beyond_its_expiry() -> None:
+    life = living(FORM, on("register", "quick", expires_after="1m"))
+    life.sees("register", NOON)
+    assert life.decisions[0].until == rfc3339(NOON + MINUTE)
+    life.reaches(NOON + HOUR)
+    assert life.verdicts_of("quick") == ["held", "expired"]
+
+
+@pytest.mark.parametrize("late", [MINUTE, 9 * MINUTE])
+def test_a_registration_that_is_heard_of_late_is_waited_for_until_the_same_instant(
+    late: int,
+) -> None:
+    life = living(FORM, WELCOME)
+    life.sees("profile", NOON + late, time_zone="UTC")
+    life.sees("register", NOON)
+    says(life, NOON + 3 * SECOND, "email", True)
+    assert life.verdicts_of("welcome") == ["held", "raised"]
+    assert life.triggers[0].not_before == rfc3339(NOON + late)
+
+
+def test_a_word_that_is_heard_of_before_the_registration_needs_no_waiting() -> None:
+    life = living(FORM, WELCOME)
+    says(life, NOON + 3 * SECOND, "email", True)
+    life.sees("register", NOON)
+    assert life.verdicts_of("welcome") == ["raised"]
+
+
+def test_what_consent_lets_go_meets_the_night_like_anything_else() -> None:
+    life = living(FORM | nights() | {"consent_follows": "1h"}, WELCOME)
+    life.sees("register", NIGHT)
+    says(life, NIGHT + 1, "sms", True)
+    life.reaches(MORNING)
+    assert life.verdicts_of("welcome") == ["held", "held", "raised"]
+
+
+@pytest.mark.parametrize("follows", [{}, {"consent_follows": "1h"}])
+def test_what_waits_for_a_word_waits_as_long_as_was_said_and_is_asked_by_the_new_policy(
+    follows: dict[str, Any],
+) -> None:
+    without = {name: line for name, line in FORM.items() if name != "consent_follows"}
+    for word, verdicts in ((True, ["held", "raised"]), (False, ["held", "consent"])):
+        life = living(FORM, WELCOME)
+        life.sees("register", NOON)
+        life.book = book(without | follows, WELCOME)
+        life.is_saved_and_loaded()
+        if word:
+            says(life, NOON + MINUTE, "email", True)
+        life.reaches(NOON + 10 * MINUTE)
+        if follows and not word:
+            assert life.decisions[-1].until == rfc3339(NOON + HOUR)
+            verdicts = ["held", "held", "consent"]
+        life.reaches(NOON + HOUR)
+        assert life.verdicts_of("welcome") == verdicts
+
+
+def test_the_shipped_policy_welcomes_who_agrees_in_the_form() -> None:
+    life = Judged(whole_book(test_members=frozenset({"m1"})))
+    life.sees("profile", NOON - HOUR, time_zone="UTC")
+    life.sees("register", NOON)
+    says(life, NOON, "email", True)
+    life.reaches(NOON + HOUR)
+    assert "welcome" in life.raised
+
+
 # --- cool-down and caps ---------------------------------------------------------------------------
 
 
@@ -504,6 +651,66 @@ def test_a_failure_gives_the_slot_back_and_a_second_attempt_takes_it(lost: str) 
     life.sees("sent", NOON + 5, channel="email", trigger_id=second)
     visits(life, NOON + 6)
     assert life.last("hello").verdict == "cap"
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        (["sent email", "delivered email", "opened email", "failed sms"], "cap"),
+        (["failed email", "sent sms", "failed app_push"], "cap"),
+        (["failed email", "failed sms"], "raised"),
+        (["sent email", "sent sms", "bounced sms"], "cap"),
+        (["sent email", "sent sms", "bounced sms", "failed email"], "raised"),
+        (["sent email", "failed email", "failed sms", "sent email"], "cap"),
+    ],
+)
+def test_what_failed_on_one_channel_gives_back_nothing_that_went_by_another(
+    words: list[str], verdict: str
+) -> None:
+    channels = {"channels": ["app_push", "sms", "email"]}
+    said = list(enumerate((word.split() for word in words), NOON + 1))
+    for order in permutations(said):
+        life = visits(living(ONE | channels, HELLO), NOON)
+        for at, (kind, channel) in order:
+            life.sees(kind, at, channel=channel, trigger_id=life.triggers[0].trigger_id)
+            life.is_saved_and_loaded()
+        visits(life, NOON + MINUTE)
+        assert life.last("hello").verdict == verdict, order
+
+
+def test_a_message_counts_on_each_channel_by_which_it_went() -> None:
+    life = visits(living(TWO, HELLO), NOON)
+    for at, (kind, channel) in enumerate(
+        [("sent", "app_push"), ("sent", "sms"), ("failed", "app_push")], NOON + 1
+    ):
+        life.sees(kind, at, channel=channel, trigger_id=life.triggers[0].trigger_id)
+    visits(life, NOON + MINUTE)
+    life.sees("failed", NOON + HOUR, channel="sms", trigger_id=life.triggers[0].trigger_id)
+    visits(life, NOON + 2 * HOUR)
+    assert [t.channels for t in life.triggers[1:]] == [("app_push",), ("app_push", "sms")]
+
+
+def test_of_a_gateway_that_tries_everything_no_more_is_kept_than_there_is_room_for() -> None:
+    life = visits(living(ONE, HELLO), NOON)
+    identity = life.triggers[0].trigger_id
+    life.sees("sent", NOON + 1, channel="sms", trigger_id=identity)
+    for number in range(9):
+        life.sees("failed", NOON + 2 + number, channel=f"c{number}", trigger_id=identity)
+    visits(life, NOON + MINUTE)
+    assert life.last("hello").verdict == "cap"
+    assert life.member.standing is not None
+    assert max(len(one.words) for one in life.member.standing.contacts) <= 4
+
+
+def test_what_was_sent_without_a_name_counts_as_a_campaign() -> None:
+    life = living(ONE, HELLO)
+    life.sees("sent", NOON, channel="email")
+    visits(life, NOON + 1)
+    life.sees("failed", NOON + 2, channel="sms")
+    visits(life, NOON + 3)
+    life.sees("failed", NOON + 4, channel="email")
+    visits(life, NOON + 5)
+    assert life.verdicts_of("hello") == ["cap", "cap", "raised"]
 
 
 LEFT = {"rule": "left", "when": absence("add_to_cart", "purchase", "1h")}
@@ -723,6 +930,39 @@ def test_in_the_morning_the_whole_policy_is_asked_again() -> None:
     assert refused.verdicts_of("a") == ["held", "overtaken"]
 
 
+@pytest.mark.parametrize(
+    ("line", "verdicts"),
+    [
+        ({"caps": [{"at_most": 1, "per": "day"}]}, ["held", "raised"]),
+        ({"caps": [{"at_most": 1, "per": "week"}]}, ["cap"]),
+        ({"caps": [{"at_most": 1, "within": "21h"}]}, ["held", "raised"]),
+        ({"caps": [{"at_most": 1, "within": "75601s"}]}, ["cap"]),
+        ({"cool_down": {"g": "21h"}}, ["held", "raised"]),
+        ({"cool_down": {"g": "22h"}}, ["cool_down"]),
+    ],
+)
+def test_a_full_evening_does_not_swallow_the_next_morning(
+    line: dict[str, Any], verdicts: list[str]
+) -> None:
+    rules = [on("visit", "noon", group="g"), on("search", "late", group="g")]
+    life = visits(living(nights(**line), *rules), NOON)
+    life.sees("search", NIGHT)
+    life.is_saved_and_loaded()
+    life.reaches(MORNING)
+    assert life.verdicts_of("late") == verdicts
+
+
+def test_what_quiet_hours_drop_is_asked_about_when_it_comes() -> None:
+    life = visits(living(nights("drop", caps=ONE["caps"]), HELLO), NOON, NIGHT)
+    assert life.verdicts_of("hello") == ["raised", "cap"]
+
+
+def test_the_morning_that_two_wait_for_has_its_cap_too() -> None:
+    life = visits(living(nights(caps=ONE["caps"]), HELLO), NOON, NIGHT, NIGHT + HOUR)
+    life.reaches(MORNING)
+    assert life.verdicts_of("hello") == ["raised", "held", "held", "raised", "cap"]
+
+
 def test_a_nights_harvest_competes_in_the_morning_and_leaves_over_half_an_hour() -> None:
     policy = nights(pace="30m", arbitration="30s")
     under = book(policy, on("visit", "low", priority=1), on("search", "high", priority=9))
@@ -745,6 +985,46 @@ def test_a_winner_of_the_last_evening_second_waits_for_the_morning() -> None:
     life.reaches(MORNING + MINUTE)
     assert life.verdicts_of("high") == ["held", "raised"]
     assert life.verdicts_of("low") == ["arbitration"]
+
+
+THREE = {"channels": ["app_push", "sms", "email"]}
+
+
+@pytest.mark.parametrize(
+    ("line", "refused", "verdict"),
+    [
+        ({"consent": "opt_out"}, ["sms"], "raised"),
+        ({"consent": "opt_out"}, ["sms", "email", "app_push"], "overtaken"),
+        ({"consent": "opt_out"}, ["all"], "overtaken"),
+        ({}, ["sms"], "raised"),
+        ({}, ["all"], "overtaken"),
+        ({"consent": {"marketing": "denied", "service": "allowed"}}, ["sms"], "raised"),
+        ({"consent": {"marketing": "denied", "service": "allowed"}}, ["email"], "raised"),
+        ({"consent": {"marketing": "denied", "service": "allowed"}}, ["email", "sms"], "overtaken"),
+    ],
+)
+def test_what_waits_loses_the_channels_that_are_refused_and_no_more(
+    line: dict[str, Any], refused: list[str], verdict: str
+) -> None:
+    life = living(nights(**line) | THREE, HELLO)
+    for granted in ("sms", "email"):
+        life.sees("consent", NOON, channel=granted, purpose="marketing", granted=True)
+    visits(life, NIGHT)
+    for channel in refused:
+        life.sees("unsubscribed", NIGHT + HOUR, channel=channel)
+    life.is_saved_and_loaded()
+    life.reaches(MORNING)
+    assert life.verdicts_of("hello") == ["held", verdict]
+    if line and verdict == "raised":
+        assert not {*life.triggers[0].channels} & {*refused}
+
+
+def test_what_waits_for_a_rule_that_is_gone_outlives_no_refusal() -> None:
+    life = visits(living(nights(), HELLO), NIGHT)
+    life.book = book(nights(), on("search", "other"))
+    life.sees("unsubscribed", NIGHT + 1, channel="sms")
+    life.reaches(MORNING)
+    assert life.verdicts_of("hello") == ["held", "overtaken"]
 
 
 def test_a_rule_that_is_gone_in_the_morning_sends_nothing() -> None:

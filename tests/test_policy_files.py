@@ -37,6 +37,7 @@ def mistakes(folder: Path, text: str) -> tuple[ConfigError, ...]:
 def test_the_shipped_policy_says_what_the_docs_say() -> None:
     assert load_policy(package_dir() / "policy.yaml") == Policy(
         consent=Consent("denied", "allowed"),
+        consent_follows=10 * MINUTE,
         channels=("app_push", "sms", "email", "wechat"),
         reachability=True,
         holds=Holds(ticket=30 * DAY, complaint=90 * DAY, returned=30 * DAY),
@@ -49,7 +50,7 @@ def test_the_shipped_policy_says_what_the_docs_say() -> None:
             Cap(1, within=7 * DAY, channel="sms"),
         ),
         arbitration=Arbitration(30 * SECOND),
-        quiet_hours=QuietHours(21 * 60, 9 * 60, "defer"),
+        quiet_hours=QuietHours(21 * 60, 9 * 60, "defer", ("marketing", "service")),
         pace=30 * MINUTE,
         sent_is_reported=False,
         feeds=FeedWatch(0.2, 50, 14 * DAY, {"pos": DAY}),
@@ -133,6 +134,18 @@ def test_null_is_refused_with_what_to_write_instead(tmp_path: Path, text: str) -
     assert error.message == ("has no value; leave the line out for no limit, or write 0 for none")
 
 
+def test_null_hides_no_other_mistake(tmp_path: Path) -> None:
+    text = "consent: opt_in\npace: null\npacee:\nholds: {ticket: x, return: null}\n"
+    assert [(error.line, error.field) for error in mistakes(tmp_path, text)] == [
+        (1, "consent"),
+        (2, "pace"),
+        (3, "pacee"),
+        (3, "pacee"),
+        (4, "holds.ticket"),
+        (4, "holds.return"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "field", "message"),
     [
@@ -178,8 +191,15 @@ def test_null_is_refused_with_what_to_write_instead(tmp_path: Path, text: str) -
         ("caps: [{at_most: 21, per: day}]", "caps[0].at_most", "a whole number from 0 to 20"),
         ("caps: [{at_most: 1, per: day, chanel: sms}]", "caps[0].chanel", "mean 'channel'?"),
         ("caps: [{at_most: 1, per: day, channel: sms}]", "caps", "channels names none"),
+        (
+            "channels: [app_push, sms]\ncaps: [{at_most: 1, per: day, channel: sns}]",
+            "caps[0].channel",
+            "'sns' is no channel; allowed: app_push, sms; did you mean 'sms'?",
+        ),
         ("caps: [" + "{at_most: 20, per: day}," * 4 + "]", "caps", "more than the 60 messages"),
         ("arbitration: 2h", "arbitration", "must be at most 1h"),
+        ("consent: opt_out\nconsent_follows: 2h", "consent_follows", "must be at most 1h"),
+        ("consent_follows: 10m", "consent_follows", "write consent"),
         ("arbitration: {window: 1m, purposes: []}", "arbitration.purposes", "empty list"),
         ('quiet_hours: {from: "21:00", to: "09:00"}', "quiet_hours.then", "defer (to their end)"),
         (

@@ -24,6 +24,7 @@ from models.times import parse_instant
 from models.triggers import Decision, Trigger, TriggerCancelled
 
 CHANNELS = ("app_push", "sms", "email")
+WENT = ("sent", "delivered")
 RULES = [
     on("visit", "hello", priority=10),
     on("search", "found", priority=60, group="g"),
@@ -63,7 +64,7 @@ class Sent:
     channels: tuple[str, ...]
     counts: bool = True
     is_sent: bool = False
-    words: list[tuple[int, int, str]] = field(default_factory=list)
+    words: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
 
 
 durations = st.sampled_from(["30m", "2h", "1d", "3d"])
@@ -116,6 +117,8 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
     policy = {name: draw(LINES[name]) for name in names}
     if "quiet_hours" in names:
         policy["pace"] = "30m"
+    if "consent" in names:
+        policy["consent_follows"] = draw(st.sampled_from([0, "10m", "1h"]))
     # Whatever the other caps, what was sent in the last weeks is kept in mind.
     most = {"at_most": 20, "within": "60d", "purpose": "any"}
     few = draw(st.lists(caps, max_size=2))
@@ -124,6 +127,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
 
 MILLISECONDS = {"30m": 30 * MINUTE, "2h": 2 * HOUR, "1d": DAY, "3d": 3 * DAY, "60d": 60 * DAY}
 WINDOWS = {"30s": 30 * SECOND, "10m": 10 * MINUTE, 0: 0}
+FOLLOWS = {"10m": 10 * MINUTE, "1h": HOUR, 0: 0}
 
 
 def rules_with(changed: list[str]) -> dict[str, dict[str, Any]]:
@@ -139,6 +143,8 @@ class Diary:
         self.policy = policy
         self.rules = rules
         self.words: list[tuple[int, int, str, str, bool]] = []
+        self.first = 2 * NOON
+        self.registered: int | None = None
         self.orders: list[int] = []
         self.mutes: list[tuple[int, int]] = []
         self.lists: list[tuple[int, tuple[str, ...]]] = []
@@ -175,10 +181,22 @@ class Diary:
             if any(word[3] == one for word in enumerated)
         ]
         if not latest:
-            return consent == "opt_out" or consent[purpose] == "allowed"
+            return bool(consent == "opt_out" or consent[purpose] == "allowed")
         last = max(word[:2] for word in latest)
         # Of two words at one place, about the channel and about all, a refusal wins.
         return all(word[4] for word in latest if word[:2] == last)
+
+    def may_follow(self, purpose: str, wanted: tuple[str, ...], at: int) -> bool:
+        """Whether a word may still come that allows a channel: not all of them are refused."""
+        refused = {
+            channel
+            for channel in wanted
+            if any(word[2] == purpose and word[3] in (channel, "all") for word in self.words)
+            and not self.allows(purpose, channel)
+        }
+        since = max(self.first, self.registered or 0)
+        follows = FOLLOWS[self.policy.get("consent_follows", 0)]
+        return len(refused) < len(wanted) and at < since + follows
 
     def reaches(self, channel: str) -> bool:
         if not self.policy.get("reachability"):
@@ -247,6 +265,18 @@ class Diary:
         local = self.local(at)
         return "quiet_hours" in self.policy and not 9 <= local.hour < 21
 
+    def leaves(self, name: str, at: int) -> tuple[int, int]:
+        """Between which instants that leaves which is asked about at one."""
+        waits = self.is_quiet(at) and self.policy["quiet_hours"]["then"] == "defer"
+        if not waits or self.purpose(name) != "marketing":
+            return at, at
+        local = self.local(at)
+        morning = local.replace(hour=9, minute=0, second=0, microsecond=0)
+        if local.hour >= 9:
+            morning += timedelta(days=1)
+        end = round(morning.timestamp() * 1000)
+        return end, end + 30 * MINUTE
+
 
 class PolicyMachine(RuleBasedStateMachine):
     """One member, a few weeks, any policy."""
@@ -284,6 +314,7 @@ class PolicyMachine(RuleBasedStateMachine):
         """An event, perhaps one that happened a little while ago."""
         self.number += 1
         name = f"e{self.number}"
+        self.diary.first = min(self.diary.first, self.at - late)
         self.judges(self.life.sees(kind, self.at - late, self.wall, event_id=name, **fields))
 
     def judges(self, outcome: Outcome) -> None:
@@ -348,7 +379,11 @@ class PolicyMachine(RuleBasedStateMachine):
         wanted = diary.rules[name].get("channels", CHANNELS)
         allowed = [c for c in wanted if diary.allows(purpose, c)]
         open_ones = [c for c in allowed if diary.reaches(c)]
-        full = diary.full_caps(name, at)
+        earliest, latest = diary.leaves(name, at)
+        asked = earliest if verdict == "cap" else latest
+        if decision.until is not None:
+            asked = parse_instant(decision.until)
+        full = diary.full_caps(name, asked)
         capped = {cap.get("channel") for cap in full}
         left = [c for c in open_ones if c not in capped]
         reasons = {
@@ -358,10 +393,13 @@ class PolicyMachine(RuleBasedStateMachine):
             "hold": marketing and diary.holds(at),
             "silence": marketing and diary.is_silent(at),
         }
-        waits_for_silence = verdict == "held" and reasons["silence"]
-        if verdict in reasons or waits_for_silence:
+        may_follow = diary.may_follow(purpose, tuple(wanted), at)
+        waits_for = [name for name in ("consent", "silence") if reasons[name]]
+        if verdict in reasons or (verdict == "held" and waits_for):
             names = list(reasons)
-            said = "silence" if waits_for_silence else verdict
+            said = waits_for[0] if verdict == "held" else verdict
+            if said == "consent":
+                assert may_follow == (verdict == "held"), decision
             assert reasons[said], decision
             assert not any(reasons[name] for name in names[: names.index(said)]), decision
             return
@@ -377,9 +415,9 @@ class PolicyMachine(RuleBasedStateMachine):
             assert decision.won_by is not None
             return
         if verdict == "cool_down":
-            assert diary.rests(diary.group(name), at), decision
+            assert diary.rests(diary.group(name), earliest), decision
             return
-        assert not diary.rests(diary.group(name), at), decision
+        assert not diary.rests(diary.group(name), latest), decision
         if verdict == "cap":
             assert None in capped or not left, decision
             return
@@ -387,6 +425,8 @@ class PolicyMachine(RuleBasedStateMachine):
         assert left, (decision, full)
         if verdict in ("quiet", "held"):
             assert diary.is_quiet(at), decision
+            if decision.until is not None:
+                assert earliest <= parse_instant(decision.until) < latest, decision
             return
         assert verdict == "raised", decision
         assert not (marketing and diary.is_quiet(at)), decision
@@ -475,6 +515,22 @@ class PolicyMachine(RuleBasedStateMachine):
         self.diary.zones = [(self.at, zone)]
         self.says("profile", time_zone=zone)
 
+    @rule(late=st.sampled_from([0, MINUTE]))
+    def registers(self, late: int) -> None:
+        if self.diary.registered is None:
+            self.diary.registered = self.at - late
+        self.diary.registered = min(self.diary.registered, self.at - late)
+        self.says("register", late)
+
+    @precondition(lambda self: self.diary.registered is None)
+    @rule(boxes=st.lists(st.tuples(st.sampled_from([*CHANNELS, "all"]), st.booleans()), max_size=3))
+    def fills_in_a_form(self, boxes: list[tuple[str, bool]]) -> None:
+        self.registers(0)
+        self.is_about([("visit", SECOND), ("search", SECOND)])
+        for channel, granted in boxes:
+            self.consents(channel, "marketing", granted, 0)
+            self.is_about([("visit", SECOND)])
+
     @rule(opens=st.booleans())
     def has_a_problem(self, opens: bool) -> None:
         if opens:
@@ -509,13 +565,13 @@ class PolicyMachine(RuleBasedStateMachine):
     )
     def the_gateway_reports(self, data: st.DataObject, kind: str, channel: str, late: int) -> None:
         one = data.draw(st.sampled_from(self.lately()))
-        one.words.append((self.at - late, len(one.words), kind))
-        latest = max(one.words)
-        if latest == one.words[-1]:
-            one.counts = kind in ("sent", "delivered")
-            one.is_sent = True
-            if one.counts:
-                one.channels = (channel,)
+        words = one.words.setdefault(channel, [])
+        words.append((self.at - late, len(words), kind))
+        went_by = [c for c in CHANNELS if max(one.words.get(c, [(0, 0, "")]))[2] in WENT]
+        one.counts = bool(went_by)
+        one.is_sent = True
+        if one.counts:
+            one.channels = tuple(went_by)
         if kind in ("delivered", "bounced"):
             self.diary.signs.append((self.at - late, channel, kind == "bounced"))
         self.says(kind, late, channel=channel, trigger_id=one.name)

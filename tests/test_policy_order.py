@@ -126,6 +126,30 @@ def test_saving_and_early_deadlines_change_nothing(short: RuleBook, is_ordered: 
     assert seen.keys() >= wanted | {"mute", "overtaken"}, seen
 
 
+def test_saving_changes_nothing_while_a_word_of_consent_is_awaited() -> None:
+    denied = {"marketing": "denied", "service": "allowed"}
+    book = policy_book(SHORT | {"consent": denied, "consent_follows": "2m"}, *GROUPED)
+    seen: set[tuple[str, ...]] = set()
+    for seed in range(60):
+        random = Random(seed)
+        log = with_messages(random_log(random, 5 * SECOND, 50), random, 5 * SECOND)
+        for number in range(4):
+            at = random.choice(log)["occurred_at"]
+            said = {"channel": random.choice(("sms", "all")), "purpose": "marketing"}
+            one = event("consent", at, "m1", event_id=f"c{number}", **said, granted=number != 1)
+            log.insert(random.randrange(len(log)), one)
+        events = [e for e in arrived(log) if e.event.member_id == "m1"]
+        plain = lives(events, book, None, 5 * SECOND)
+        assert lives(events, book, random, 5 * SECOND) == plain, seed
+        verdicts: dict[tuple[str, str], tuple[str, ...]] = {}
+        for one in plain[1]:
+            if isinstance(one, Decision):
+                before = verdicts.get((one.rule, one.occasion), ())
+                verdicts[one.rule, one.occasion] = (*before, one.verdict)
+        seen.update(verdicts.values())
+    assert seen >= {("held", "raised"), ("held", "overtaken"), ("held", "consent")}, seen
+
+
 @pytest.mark.parametrize("step", [7 * MINUTE, 5 * HOUR, 2 * DAY])
 def test_saving_changes_nothing_under_the_shipped_policy(step: int) -> None:
     book = whole_book(assume_consent=True)

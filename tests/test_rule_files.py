@@ -370,7 +370,7 @@ def test_an_empty_policy_is_no_policy(tmp_path: Path) -> None:
 def test_a_policy_is_read_and_its_mistakes_are_named(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text("consent: opt_out\nchannels: [sms]\n")
-    assert load_policy(path) == Policy(Consent("allowed", "allowed"), ("sms",))
+    assert load_policy(path) == Policy(Consent("allowed", "allowed"), channels=("sms",))
     path.write_text("consent: opt_in\nchannels: [sms, sms]\ncaps: 3\n")
     with pytest.raises(ConfigErrors) as caught:
         load_policy(path)
@@ -411,9 +411,46 @@ def test_mistakes_in_rules_stages_and_policy_are_told_at_once(tmp_path: Path) ->
     assert files == {"hello.yaml", "stages.yaml", "policy.yaml"}
 
 
+NAMES = """
+channels: [app_push, sms]
+cool_down: {onbording: 1d, onboarding: 1d}
+caps:
+  - {at_most: 1, per: day, channel: whatsap}
+  - {at_most: 1, per: day, channel: whatsapp}
+  - {at_most: 1, per: day, group: onbording}
+  - {at_most: 1, per: day, group: recall}
+"""
+
+
+def test_names_in_a_policy_are_those_of_the_rules_broken_ones_included(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "hello.yaml").write_text(EVENT_RULE + "group: onboarding\n")
+    (tmp_path / "rules" / "broken.yaml").write_text("group: recall\nchannels: [whatsapp]\n")
+    (tmp_path / "policy.yaml").write_text(NAMES)
+    with pytest.raises(ConfigErrors) as caught:
+        load_config(tmp_path)
+    told = [
+        (error.line, error.field, error.message)
+        for error in caught.value.errors
+        if error.file.endswith("policy.yaml")
+    ]
+    groups = "is no group of any rule; allowed: onboarding, recall; did you mean 'onboarding'?"
+    channels = "is no channel; allowed: app_push, sms, whatsapp; did you mean 'whatsapp'?"
+    assert told == [
+        (3, "cool_down.onbording", groups),
+        (5, "caps[0].channel", f"'whatsap' {channels}"),
+        (7, "caps[2].group", f"'onbording' {groups}"),
+    ]
+    (tmp_path / "rules" / "broken.yaml").unlink()
+    with pytest.raises(ConfigErrors, match="'recall' is no group of any rule"):
+        load_config(tmp_path)
+
+
 def test_a_folder_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigErrors, match="is not a folder"):
         load_config(tmp_path / "nowhere")
     (tmp_path / "hello.yaml").write_text(EVENT_RULE)
-    with pytest.raises(ConfigErrors, match="rules lie in"):
+    (tmp_path / "policy.yaml").write_text("consent: 5\n")
+    with pytest.raises(ConfigErrors, match="rules lie in") as caught:
         load_config(tmp_path)
+    assert len(caught.value.errors) == 2

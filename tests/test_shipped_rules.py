@@ -5,15 +5,22 @@ import shutil
 from argparse import ArgumentParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from core_builders import NOON, event, received
 
 from app import rules_commands
 from app.rule_cases import read_cases, written_offset
 from app.rule_tests import load_cases, run_cases
 from config.paths import load_config, package_dir
-from models.rules import Absence
-from models.times import DAY, HOUR
+from models.policy import Policy
+from models.replay import replay
+from models.rulebook import RuleBook
+from models.rules import Absence, Limits
+from models.times import DAY, HOUR, rfc3339
+from models.triggers import Trigger
 
 RULES = package_dir() / "rules"
 CONFIG = load_config()
@@ -52,6 +59,37 @@ def change(path: Path, old: str, new: str) -> None:
 def test_a_shipped_rule_does_what_its_test_file_says(name: str) -> None:
     cases = [(rule, case) for rule, case in CASES if rule == name]
     assert run_cases(cases, CONFIG) == []
+
+
+def test_at_night_nothing_is_said_to_a_member_service_messages_included() -> None:
+    def at(hour: int) -> list[str]:
+        told = [event("invite_accepted", NOON + hour * HOUR)]
+        limits = Limits(assume_consent=True, time_zone="UTC")
+        policy = msgspec.structs.replace(CONFIG.policy, holdout=None, pace=0)
+        book = RuleBook(CONFIG.rules, CONFIG.stages, policy, limits, CONFIG.audiences)
+        outcomes = replay([received(told[0])], book, NOON + 2 * DAY)
+        return [
+            one.not_before
+            for outcome in outcomes
+            for one in outcome.triggers
+            if isinstance(one, Trigger) and one.rule == "referral_thanks"
+        ]
+
+    assert at(0) == [rfc3339(NOON)]
+    assert at(15) == [rfc3339(NOON + 21 * HOUR)]
+
+
+def test_bad_reviews_make_no_advocate() -> None:
+    limits = Limits(assume_consent=True)
+    book = RuleBook(CONFIG.rules, CONFIG.stages, Policy(), limits, CONFIG.audiences)
+
+    def entered(*events: dict[str, Any]) -> bool:
+        outcomes = replay(map(received, events), book)
+        return any("advocates" in str(outcome.decisions) for outcome in outcomes)
+
+    bad = [event("review", NOON + n * DAY, item_id="tea", rating=1) for n in range(9)]
+    assert not entered(*bad)
+    assert entered(event("invite_accepted", NOON))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +162,7 @@ def test_the_key_of_an_expectation_counts(own: Path, capsys: pytest.CaptureFixtu
     rule = own / "rules" / "cart_abandoned.yaml"
     change(
         rule,
-        "of: {event: [purchase, begin_checkout, cart_emptied]}",
+        "of: {event: [purchase, order_placed, begin_checkout, cart_emptied]}",
         "of: {event: purchase, same: item_id}",
     )
     text = (
@@ -213,6 +251,29 @@ def test_rules_check_tells_every_mistake_one_a_line(
     file = own / "rules" / "cart_abandoned.yaml"
     assert lines[0].startswith(f"{file}:7:20: cart_abandoned: when.absence.after.event: ")
     assert json.loads(captured.out.splitlines()[-1]) == {"errors": lines}
+
+
+def test_what_is_wrong_with_policy_and_tests_is_told_beside_a_broken_rule(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(own / "rules" / "welcome.yaml", "reentry: once", "reentry: twice")
+    change(own / "rules" / "welcome.test.yaml", "type: register", "type: registre")
+    shutil.copy(own / "rules" / "welcome.test.yaml", own / "rules" / "welcom.test.yaml")
+    override = "hold: {rule: welcom}, from: 2026-11-24T12:00:00Z, until: 2026-11-25T12:00:00Z"
+    lines = ["pace: null", "stop: [all]", f"overrides: [{{{override}, by: ann, reason: tills}}]"]
+    (own / "policy.yaml").write_text("\n".join(lines))
+    assert run("check", "--config", str(own)) == 2
+    told = capsys.readouterr().err
+    for said in (
+        "welcome.yaml:6:10: welcome: reentry: must be once",
+        "did you mean 'register'?",
+        "tests no rule; did you mean 'welcome'?",
+        "policy.yaml:1:7: pace: has no value",
+        "policy.yaml:2:8: stop[0]: 'all' is not known",
+        "there is no rule 'welcom'; did you mean 'welcome'?",
+    ):
+        assert said in told
+    assert "welcome.test.yaml:1:1" not in told, "a test of a broken rule tests a rule"
 
 
 def test_a_folder_that_is_not_there_is_bad_usage(tmp_path: Path) -> None:

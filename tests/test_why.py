@@ -122,6 +122,21 @@ def test_an_open_trigger_is_told(shop: Path, capsys: pytest.CaptureFixture[str])
     assert state["armed"] == []
 
 
+def test_as_of_an_instant_nothing_later_is_known(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = told(shop, capsys, "absent", "--until", rfc3339(NOON))
+    assert found["as_of"] == rfc3339(NOON)
+    assert [(one["type"], one["at"]) for one in found["seen"]] == [
+        ("register", rfc3339(NOON - HOUR)),
+        ("view_item", rfc3339(NOON)),
+    ]
+    (state,) = found["rules"]
+    assert [one["due_at"] for one in state["armed"]] == [rfc3339(NOON + 2 * HOUR)]
+    assert main([*asked(shop), "--until", rfc3339(NOON - HOUR - 1)]) == 1
+    assert f"no event until {rfc3339(NOON - HOUR - 1)} is about 'm1'" in capsys.readouterr().err
+
+
 def test_unknown_rules_and_members_are_said_to_be(
     shop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,7 +41,8 @@ class Facts(msgspec.Struct, frozen=True):
     again: str | None = None
 
 
-SIGNS = ("visit", "view_item", "search", "add_to_cart", "begin_checkout", "purchase")
+ORDERED = ("order_placed", "purchase")
+SIGNS = ("visit", "view_item", "search", "add_to_cart", "begin_checkout", *ORDERED)
 DOING = (*SIGNS, "remove_from_cart")
 TICKET = {"type": "ticket_opened", "ticket_id": "t1"}
 RETURN = {"type": "return_requested", "order_id": "o1"}
@@ -64,7 +65,7 @@ def silence(
 
 
 def no_order(wait: str, open_for: str, again: str, back: tuple[Kind, ...] = SIGNS) -> Facts:
-    """There was no order for so long."""
+    """There was no paid order for so long; one that is still to be paid takes the word back."""
     bought = ("purchase",)
     return Facts(open_for, back, wait=wait, begins=bought, ends=bought, again=again)
 
@@ -75,7 +76,7 @@ FACTS: dict[str, Facts] = {
         "18h",
         wait="5d",
         begins=("register",),
-        ends=("purchase", "add_to_cart", review(3), "share", "campaign_join"),
+        ends=(*ORDERED, "add_to_cart", review(3), "share", "campaign_join"),
     ),
     "advocate_identified": Facts(
         "30d", (review(1), review(2)), stands=(review(3), review(5), "share"), again="365d"
@@ -95,41 +96,41 @@ FACTS: dict[str, Facts] = {
         "24h",
         wait="2h",
         begins=("view_item",),
-        ends=("purchase", "add_to_cart", "begin_checkout"),
+        ends=(*ORDERED, "add_to_cart", "begin_checkout"),
         again="7d",
     ),
     "cart_abandoned": Facts(
         "24h",
         wait="1h",
         begins=("add_to_cart",),
-        ends=("purchase", "begin_checkout"),
+        ends=(*ORDERED, "begin_checkout"),
         again="1d",
     ),
-    "checklist_completed": Facts("3d"),
+    "checklist_completed": Facts("3d", (review(1), review(2))),
     "checkout_abandoned": Facts(
-        "24h", wait="30m", begins=("begin_checkout",), ends=("purchase",), again="1d"
+        "24h", wait="30m", begins=("begin_checkout",), ends=ORDERED, again="1d"
     ),
     "churn_warning": Facts("7d", SIGNS),
     "complete_profile": Facts("7d", wait="9d", begins=("register",), ends=("profile",)),
-    "event_followup": Facts("2d", wait="1d", begins=("attended",), ends=("purchase",), again="7d"),
+    "event_followup": Facts("2d", wait="1d", begins=("attended",), ends=ORDERED, again="7d"),
     "exit_survey": silence("195d", "30d", "once", "survey", given=("purchase",)),
-    "first_purchase_reminder_1d": Facts("3d", wait="1d", begins=("register",), ends=("purchase",)),
-    "first_purchase_reminder_3d": Facts("5d", wait="3d", begins=("register",), ends=("purchase",)),
-    "first_purchase_reminder_7d": Facts("7d", wait="7d", begins=("register",), ends=("purchase",)),
+    "first_purchase_reminder_1d": Facts("3d", wait="1d", begins=("register",), ends=ORDERED),
+    "first_purchase_reminder_3d": Facts("5d", wait="3d", begins=("register",), ends=ORDERED),
+    "first_purchase_reminder_7d": Facts("7d", wait="7d", begins=("register",), ends=ORDERED),
     "guide_first_cart": Facts(
-        "20h", wait="4d", begins=("register",), ends=("add_to_cart", "begin_checkout", "purchase")
+        "20h", wait="4d", begins=("register",), ends=("add_to_cart", "begin_checkout", *ORDERED)
     ),
     "guide_first_look": Facts(
         "12h",
         wait="6h",
         begins=("register",),
-        ends=("view_item", "search", "add_to_cart", "begin_checkout", "purchase"),
+        ends=("view_item", "search", "add_to_cart", "begin_checkout", *ORDERED),
     ),
     "inactive_30d": silence("30d", "7d", "always"),
     "inactive_60d": silence("60d", "14d", "always"),
     "inactive_90d": silence("90d", "14d", "always"),
     "late_for_member": Facts("14d", SIGNS, stands=("remove_from_cart",)),
-    "member_day": Facts("12h", ("purchase",), stands=("visit",)),
+    "member_day": Facts("12h", ORDERED, stands=("visit",)),
     "mid_autumn": Facts("2d"),
     "near_upgrade": Facts(
         "14d",
@@ -141,8 +142,8 @@ FACTS: dict[str, Facts] = {
     "no_order_60d": no_order("60d", "14d", "always"),
     "no_order_90d": no_order("90d", "14d", "always"),
     "offer_expiring": Facts("36h"),
-    "peak_double_11": Facts("86h", ("purchase",), stands=("visit",)),
-    "peak_june_18": Facts("86h", ("purchase",), stands=("visit",)),
+    "peak_double_11": Facts("86h", ORDERED, stands=("visit",)),
+    "peak_june_18": Facts("86h", ORDERED, stands=("visit",)),
     "points_acceleration": Facts("7d"),
     "points_expiring": Facts(
         "13d",
@@ -150,12 +151,12 @@ FACTS: dict[str, Facts] = {
         stands=({"type": "points", "balance": 5, "expiring": 1},),
     ),
     "points_reward": Facts("3d"),
-    "recently_viewed_on_return": Facts("24h", ("purchase",)),
+    "recently_viewed_on_return": Facts("24h", ORDERED),
     "referral_thanks": Facts("3d", again="1d"),
-    "regulars_day": Facts("12h", ("purchase",), stands=("visit",)),
-    "repeated_view": Facts("12h", ("purchase",), stands=("view_item",), again="14d"),
+    "regulars_day": Facts("12h", ORDERED, stands=("visit",)),
+    "repeated_view": Facts("12h", ORDERED, stands=("view_item",), again="14d"),
     "return_visit": no_order("75d", "14d", "always"),
-    "returned_from_lost": Facts("3d", ("purchase",)),
+    "returned_from_lost": Facts("3d", ORDERED),
     "review_request": Facts(
         "7d",
         wait="7d",
@@ -165,15 +166,20 @@ FACTS: dict[str, Facts] = {
     ),
     "save_valuable": silence("45d", "14d", "90d"),
     "second_purchase_due": Facts(
-        "14d", wait="60d", begins=("purchase",), ends=("purchase",), stands=("visit",)
+        "14d",
+        ("order_placed",),
+        wait="60d",
+        begins=("purchase",),
+        ends=("purchase",),
+        stands=("visit",),
     ),
     "spring_festival": Facts("2d"),
     "sunset_candidate": silence("365d", "30d", None, "clicked", "opened", "consent", "register"),
-    "tier_at_risk": Facts("21d", ("purchase", tier("gold"))),
+    "tier_at_risk": Facts("21d", (*ORDERED, tier("gold"))),
     "unhappy_review": Facts(
         "2d", (TICKET, review(4), review(5)), stands=(review(3), review(3.99)), again="7d"
     ),
-    "vip_lapsing": Facts("14d", wait="50d", ends=("purchase",), again="90d"),
+    "vip_lapsing": Facts("14d", ("order_placed",), wait="50d", ends=("purchase",), again="90d"),
     "vip_qualified": Facts("14d", (REFUND, {"type": "cancel", "order_id": "o1"})),
     "welcome": Facts("24h", again="once"),
     "win_back_ladder": Facts("14d", SIGNS, wait="165d", begins=("purchase",), ends=("purchase",)),
@@ -181,6 +187,7 @@ FACTS: dict[str, Facts] = {
 
 # What an event must have beside its type and time.
 _NEEDED: dict[str, dict[str, Any]] = {
+    "order_placed": {"order_id": "o2"},
     "order_delivered": {"order_id": "o1"},
     "campaign_join": {"campaign": "spring"},
     "rating": {"item_id": "tea"},
