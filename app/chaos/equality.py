@@ -486,9 +486,9 @@ class _Claims:
         """Tell whether a changed rule may or may not look back at this, as its member's time is."""
         if trigger.member_id not in self._aged:
             return False
-        due = parse_instant(trigger.due_at)
+        name, due = trigger.rule, parse_instant(trigger.due_at)
         return any(
-            due <= era.until and era.book.rules.get(trigger.rule) != then.book.rules.get(trigger.rule)
+            due <= era.until and era.book.rules.get(name) != then.book.rules.get(name)
             for era, then in pairwise(self._eras)
         )
 
