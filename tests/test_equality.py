@@ -1,10 +1,20 @@
 """The oracle's comparison: it accepts what disorder may do, and nothing else."""
 
+from pathlib import Path
 from random import Random
 
 import msgspec
 import pytest
-from core_builders import NOON, EventDict, arrived, event, lines
+from core_builders import (
+    NOON,
+    EventDict,
+    absence,
+    arrived,
+    book_of,
+    event,
+    lines,
+    write_rules,
+)
 from simulation.books import first_book, next_book
 
 from app.chaos.equality import Equality, Era, Sourced, compare, steady
@@ -169,3 +179,52 @@ def test_one_rule_at_least_may_be_claimed_and_one_may_not() -> None:
         *("browse_left", "looked_and_left", "no_order_10s", "no_order_20s"),
         *("order_unpaid", "ticket", "viewed_not_bought"),
     }
+
+
+def test_what_a_changed_rule_finds_in_the_past_hangs_on_whether_another_had_expired(
+    tmp_path: Path,
+) -> None:
+    unpaid = {
+        "rule": "unpaid",
+        "when": absence({"event": "order_placed"}, {"event": "purchase"}, "6s"),
+        "expires_after": "20s",
+    }
+    left, viewed = (
+        {"rule": rule, "when": absence({"event": after}, {"event": "purchase"}, "60s")}
+        for rule, after in (("left", "add_to_cart"), ("viewed", "view_item"))
+    )
+    sooner = {**left, "when": absence({"event": "add_to_cart"}, {"event": "purchase"}, "20s")}
+    lateness = {"allowed_lateness": 2_000}
+    first = book_of(write_rules(tmp_path / "first", unpaid, left, viewed), **lateness)
+    then = book_of(write_rules(tmp_path / "then", unpaid, sooner, viewed), **lateness)
+    found = arrived(
+        [
+            event("add_to_cart", NOON),
+            event("view_item", NOON + 500),
+            event("order_placed", NOON + 2_000, order_id="o1"),
+        ]
+    )
+    change, until = NOON + 40_000, NOON + 90_000
+    source = [_sourced(one, one.at) for one in found]
+
+    def judged(frozen: bool, without: bytes = b"\0") -> Equality:
+        # A worker that is not frozen decides when things are due, the other one when it thaws.
+        member, outcomes = Member("m1", False), []
+        for one in found:
+            outcomes.append(handle(member, one, Context(first, one.at)))
+        now = change if frozen else NOON + 8_000
+        outcomes.append(advance(member, NOON + 8_000, Context(first, now)))
+        outcomes.append(advance(member, NOON + 20_000, Context(then, change)))
+        outcomes.append(advance(member, until, Context(then, until)))
+        said = [msgspec.json.encode(said) for one in outcomes for said in one.triggers]
+        decided = [msgspec.json.encode(said) for one in outcomes for said in one.decisions]
+        said = [message for message in said if without not in message]
+        return compare(said, decided, source, [Era(first, change), Era(then, until)])
+
+    aged = judged(frozen=True)
+    assert aged.ok, aged
+    assert aged.unclaimed == aged.expired == 1
+    # Had nothing expired, the new rule could not have looked back; and of a rule that was not
+    # changed everything is claimed as ever.
+    assert {one.rule for one in judged(frozen=False).spurious} == {"left"}
+    assert {one.rule for one in judged(True, b'"rule":"viewed"').missing} == {"viewed"}

@@ -24,11 +24,16 @@ it. What the clock held back until it had expired is no trigger either; the deci
 Under a policy with caps, silence, arbitration or quiet hours one trigger more or less decides about
 the next: nothing is claimed of members whose records were delayed, or of whom the clock, and not
 the oracle, let a candidate expire.
+
+A candidate that expired leaves no open trigger, so the end of one does not move the member's own
+time on (docs/upgrades.md). Whether a rule that was changed afterwards still finds due what lies
+before the change depends on that time: nothing is claimed of it, of such members.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -351,6 +356,9 @@ def _judge_one(
     result: Equality, claims: "_Claims", identity: str, live: _Said, ours: _Said, any_: Trigger
 ) -> None:
     mine, right = live.raised.get(identity), ours.raised.get(identity)
+    if (mine is None or right is None) and claims.due_before_a_change(any_):
+        result.unclaimed += 1
+        return
     equal, no_extra = claims.of(any_.member_id, any_.rule)
     if claims.promptness(any_.member_id) is Promptness.IN_ORDER:
         if mine is None:
@@ -449,6 +457,8 @@ class _Claims:
         margin: int,
     ) -> None:
         policies = [era.book.policy for era in eras]
+        self._eras = eras
+        self._aged = aged
         self.pressed = any(policy != policy.without_pressure() for policy in policies)
         self._delay: dict[str, int] = {}
         self._promptness: dict[str, Promptness] = {}
@@ -471,6 +481,16 @@ class _Claims:
 
     def promptness(self, member: str) -> Promptness:
         return self._promptness.get(member, Promptness.IN_ORDER)
+
+    def due_before_a_change(self, trigger: Trigger) -> bool:
+        """Tell whether a changed rule may or may not look back at this, as its member's time is."""
+        if trigger.member_id not in self._aged:
+            return False
+        name, due = trigger.rule, parse_instant(trigger.due_at)
+        return any(
+            due <= era.until and era.book.rules.get(name) != then.book.rules.get(name)
+            for era, then in pairwise(self._eras)
+        )
 
     def of(self, member: str, rule: str) -> tuple[bool, bool]:
         """Return whether the oracle's triggers must stand, and whether no others may."""
