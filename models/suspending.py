@@ -11,14 +11,15 @@ def suspended(rule: Rule, at: int, context: Context) -> str | None:
     """Return why a rule's candidates wait at an instant, in words; None when they need not.
 
     An operator's word about the rule goes before everything else; what silent feeds and the
-    breaker say comes after a word about feeds, and after one about everything.
+    breaker say comes after a word about feeds, and after one about everything. Of words about the
+    same a hold goes before a release, in whatever order they are written.
     """
     book, closed = context.book, context.closed
     awaited = book.awaited[rule.name]
     words = [word for word in book.policy.overrides if word.since <= at < word.until]
-    for word in words:
-        if word.rule == rule.name:
-            return _said(word) if word.then == "hold" else None
+    of_rule = [word for word in words if word.rule == rule.name]
+    if of_rule:
+        return next((_said(word) for word in of_rule if word.then == "hold"), None)
     for word in words:
         if word.then == "hold" and (word.everything or word.type in awaited):
             return _said(word)

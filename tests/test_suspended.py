@@ -239,6 +239,12 @@ def test_a_rule_whose_breaker_is_open_waits_and_the_others_do_not() -> None:
             "raised",
             "suspended",
         ),
+        (
+            [said("release", {"rule": "hello"}), said("hold", {"rule": "hello"})],
+            NOTHING,
+            "suspended",
+            "raised",
+        ),
         ([said("hold", {"rule": "hello"}, until=-HOUR, since=-DAY)], NOTHING, "raised", "raised"),
     ],
 )
