@@ -32,7 +32,7 @@ help: ## explain the targets
 # What tests, checks and benchmarks need as well.
 .venv/.complete: .venv/.runtime
 	@echo "installing what the tests need"
-	@$(PIP) install -c constraints.txt -e ".[data]" --group dev
+	@$(PIP) install -c constraints.txt -e ".[data,evaluate]" --group dev
 	@touch $@
 
 setup: .venv/.complete ## virtual environment with everything

@@ -1,0 +1,93 @@
+"""River, where it learns: a scaled logistic regression that can be exported and taken up again.
+
+Only the trainer imports this; workers score with ``models.logistic``.
+"""
+
+from river.linear_model import LogisticRegression
+from river.optim import SGD, AdaGrad
+from river.optim.base import Optimizer
+from river.preprocessing import StandardScaler
+from river.utils import VectorDict
+
+from models.checkpoint import LearnerState
+from models.features import FEATURES
+from models.logistic import Logistic
+
+# What a scaler believes of a feature before there is data weighs like so many labels.
+PRIOR = 50
+STEADY = "steady"
+ADAPTIVE = "adaptive"
+_INTERCEPT_RATE = 0.01
+
+
+class Learner:
+    """``StandardScaler | LogisticRegression`` over the first ``width`` features.
+
+    ``kind``: ``STEADY`` is SGD(0.001), for streams of years; ``ADAPTIVE`` is AdaGrad(0.03), whose
+    steps shrink.
+    """
+
+    def __init__(self, kind: str, width: int) -> None:
+        self.kind = kind
+        self._names = tuple(feature.name for feature in FEATURES[:width])
+        self._optimizer = _optimizer(kind)
+        self._scaler = StandardScaler()
+        self._model = LogisticRegression(optimizer=self._optimizer, intercept_lr=_INTERCEPT_RATE)
+        self.pipeline = self._scaler | self._model
+        for feature in FEATURES[:width]:
+            mean, deviation = feature.usual
+            self._scaler.counts[feature.name] = PRIOR
+            self._scaler.means[feature.name] = mean
+            self._scaler.vars[feature.name] = deviation * deviation
+
+    @property
+    def labels(self) -> int:
+        """How many labels have been learned."""
+        return self._scaler.counts[self._names[0]] - PRIOR
+
+    def learn(self, x: tuple[float, ...], churned: bool) -> None:
+        """Learn one label from the vector as it was when the question was asked."""
+        self.pipeline.learn_one(self.row(x), churned)
+
+    def row(self, x: tuple[float, ...]) -> dict[str, float]:
+        """Return a vector as River reads it; what is beyond the width is left out."""
+        return dict(zip(self._names, x, strict=False))
+
+    def snapshot(self) -> Logistic:
+        """Return what workers score with."""
+        weights = self._model.weights
+        return Logistic(
+            self.labels,
+            tuple(self._scaler.means[name] for name in self._names),
+            tuple(self._scaler.vars[name] for name in self._names),
+            tuple(float(weights.get(name, 0.0)) for name in self._names),
+            float(self._model.intercept),
+        )
+
+    def state(self) -> LearnerState:
+        """Return all that there is to go on from."""
+        squares: tuple[float, ...] = ()
+        if isinstance(self._optimizer, AdaGrad):
+            squares = tuple(float(self._optimizer.g2[name]) for name in self._names)
+        return LearnerState(self.kind, self.snapshot(), squares, self._optimizer.n_iterations)
+
+    @classmethod
+    def restored(cls, state: LearnerState) -> "Learner":
+        """Return the learner that goes on, to the bit, where ``state`` was."""
+        logistic = state.logistic
+        learner = cls(state.kind, len(logistic.means))
+        names = learner._names
+        for name in names:
+            learner._scaler.counts[name] = PRIOR + logistic.count
+        learner._scaler.means.update(zip(names, logistic.means, strict=True))
+        learner._scaler.vars.update(zip(names, logistic.variances, strict=True))
+        learner._model._weights = VectorDict(dict(zip(names, logistic.weights, strict=True)))
+        learner._model.intercept = logistic.intercept
+        learner._optimizer.n_iterations = state.steps
+        if isinstance(learner._optimizer, AdaGrad):
+            learner._optimizer.g2.update(zip(names, state.squares, strict=True))
+        return learner
+
+
+def _optimizer(kind: str) -> Optimizer:
+    return AdaGrad(0.03) if kind == ADAPTIVE else SGD(0.001)
