@@ -4,12 +4,13 @@ import logging
 from collections.abc import Callable, MutableMapping
 from typing import Generic
 
+from agents.day_ends import DayEnds
 from agents.deadlines import DeadlineIndex
 from agents.fold import EventT, Fold, Refused, StateT
 from agents.group import Collecting
 from agents.merge import Lead, Merge, Wait
 from agents.pace import Pace
-from agents.ports import Clock, SourcePort, SourceRecord
+from agents.ports import Clock, Days, SourcePort, SourceRecord
 from agents.publish import Publisher
 from agents.stats import LaneStats
 
@@ -44,11 +45,13 @@ class Folding(Generic[StateT, EventT]):
         stats: LaneStats,
         limit: int,
         on_lateness: Callable[[int], None] | None,
+        days: Days | None,
     ) -> None:
         self.merge: Merge[EventT] = Merge(fold.topics, fold.decode, self._refuse)
         self.index = DeadlineIndex(self._due_of)
         self.collecting = Collecting(fold, rows, self.index.arm)
-        self.pace = Pace(lane, clock, source, self.merge, self.index)
+        self.day_ends = DayEnds(lane, days, clock)
+        self.pace = Pace(lane, clock, source, self.merge, self.index, self.day_ends)
         self.lead: Lead[EventT] | None = None
         """What was next when the last slice ended."""
         self.pending_since: int | None = None
@@ -70,14 +73,27 @@ class Folding(Generic[StateT, EventT]):
         publisher.close(self.collecting, self.merge.queues, self._limit)
 
     def fold_slice(self) -> bool:
-        """Take records and fire deadlines in their order; return whether more could be at once."""
+        """Take records and fire deadlines in their order; return whether more could be at once.
+
+        Says, behind them, which day is over.
+        """
+        more = self._fold_on()
+        if not more or self.day_ends.next is not None:
+            said = self.day_ends.passed(self.pace.day_passed(self.merge.lead()))
+            if said:
+                self.collecting.loose.extend(said)
+                self._pending()
+        return more
+
+    def _fold_on(self) -> bool:
         now = self._clock.now()
+        gate = self.day_ends.gate()
         records = SLICE_RECORDS
         deadlines = SLICE_DEADLINES
         while self.collecting.size < self._limit:
             self.lead = lead = self.merge.lead()
-            taking = lead is not None and lead.wait is Wait.NOTHING
-            upto = self.pace.fire_upto(lead)
+            taking = lead is not None and lead.wait is Wait.NOTHING and lead.queue.at < gate
+            upto = min(self.pace.fire_upto(lead), gate)
             floor = self.index.floor()
             overdue = floor is not None and floor <= upto
             if overdue and deadlines > 0:
@@ -88,15 +104,17 @@ class Folding(Generic[StateT, EventT]):
             if not taking or records == 0 or (overdue and self.pace.stream):
                 return taking or overdue
             assert lead is not None
-            records -= self._take(lead, records, -1 if overdue else self.pace.watch(), now)
+            watch = -1 if overdue else self.pace.watch()
+            records -= self._take(lead, records, watch, gate, now)
         return True
 
-    def _take(self, lead: Lead[EventT], most: int, watch: int, now: int | None) -> int:
+    def _take(self, lead: Lead[EventT], most: int, watch: int, gate: int, now: int | None) -> int:
         """Take records of the leading topic while it leads; return how many.
 
-        Stops early at a deadline that is due at or before ``watch`` and comes first.
+        Stops early at a deadline that is due at or before ``watch`` and comes first, and before
+        ``gate``.
         """
-        queue, last_at = lead.queue, lead.last_at
+        queue, last_at = lead.queue, min(lead.last_at, gate - 1)
         below = self.pace.below(lead)
         index, collecting, order = self.index, self.collecting, queue.order
         limit = self._limit

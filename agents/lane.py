@@ -20,6 +20,7 @@ from agents.merge import Wait
 from agents.ports import (
     ChangelogPort,
     Clock,
+    Days,
     LogPort,
     OutputPort,
     SourcePort,
@@ -70,7 +71,7 @@ class Lane(Generic[StateT, EventT]):
     is where its projections go, None if it has none. A failure
     after the start, of whatever kind, is reported once through ``on_failure``; nothing is sent,
     written or declared done after it. ``on_lateness`` hears, for each deadline fired on a live
-    clock, by how many milliseconds it was late.
+    clock, by how many milliseconds it was late. ``days`` hear when the lane has passed one.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Lane(Generic[StateT, EventT]):
         on_failure: Callable[[BaseException], None],
         on_lateness: Callable[[int], None] | None = None,
         limits: LaneLimits | None = None,
+        days: Days | None = None,
     ) -> None:
         self.number = number
         self.stats = LaneStats()
@@ -108,6 +110,7 @@ class Lane(Generic[StateT, EventT]):
             self.stats,
             self._limits.group_bytes,
             on_lateness,
+            days,
         )
         self._publisher: Publisher[StateT, EventT] | None = None
 
@@ -154,6 +157,8 @@ class Lane(Generic[StateT, EventT]):
             self._clock,
             self.stats,
         )
+        # What is said again of members tells what is foreseen of them, too.
+        await self._folding.day_ends.ready()
         await publisher.resume(recovered)
         self._publisher = publisher
         if not self._stopping:
@@ -195,6 +200,7 @@ class Lane(Generic[StateT, EventT]):
         return self._drained
 
     async def _run(self) -> None:
+        self._folding.day_ends.watch(self._wake.set)
         try:
             while True:
                 self._wake.clear()
@@ -219,6 +225,7 @@ class Lane(Generic[StateT, EventT]):
             await self._end_tasks()
             self._on_failure(error)
         finally:
+            self._folding.day_ends.unwatch(self._wake.set)
             await self._end_tasks()
 
     def _turn(self) -> bool:
@@ -305,8 +312,9 @@ class Lane(Generic[StateT, EventT]):
             pause = max(min(wakes) - clock.elapsed(), 1)
             self._timers.append(clock.call_later(pause, self._wake.set))
         floor = self._folding.index.floor()
-        if now is not None and floor is not None and floor > now:
-            self._timers.append(clock.call_at(floor, self._wake.set))
+        for due in (floor, self._folding.day_ends.next):
+            if now is not None and due is not None and due > now:
+                self._timers.append(clock.call_at(due, self._wake.set))
 
     def _cancel_timers(self) -> None:
         for timer in self._timers:

@@ -22,6 +22,7 @@ from models.events import MEMBER_TOPICS, Event, Unsubscribed
 from models.guard import Guard
 from models.member import Member, UnknownVersion, book_of, decode, due_of, encode
 from models.outcome import Context, Outcome
+from models.predicting import Library
 from models.projection import project
 from models.rulebook import RuleBook
 from models.stages import NEVER
@@ -51,6 +52,7 @@ class OutputTopics:
     decisions: str = "decisions"
     member_updates: str = "member-updates"
     dead_letters: str = "dead-letters"
+    churn_questions: str = "churn-questions"
 
 
 @dataclass(slots=True)
@@ -143,13 +145,15 @@ class MemberFold:
         on_raised: Callable[[int, int, int | None], None] | None = None,
         wall_clock: Callable[[], int] | None = None,
         guard: Guard | None = None,
+        models: Library | None = None,
     ) -> None:
         """Make the fold.
 
         ``source`` is the CloudEvents source of triggers. ``on_raised`` is told (arrived, due, now)
         of each trigger, in epoch milliseconds: the completing record's timestamp (0: a deadline).
         ``wall_clock`` tells which records are from the future; without it none is. The ``guard`` is
-        told what is folded and raised; without one nothing is ever closed.
+        told what is folded and raised; without one nothing is ever closed. ``models`` are what
+        members are scored with.
         """
         self.topics: Sequence[str] = tuple(topic_prefix + topic for topic in MEMBER_TOPICS)
         self._names = {topic_prefix + topic: topic for topic in MEMBER_TOPICS}
@@ -163,6 +167,7 @@ class MemberFold:
         self._on_raised = on_raised
         self._wall_clock = wall_clock
         self._guard = guard
+        self._models = models
         # Timestamps below are fine without looking at the clock.
         self._too_late = NEVER if wall_clock is None else 0
         self._placed: dict[bytes, int] = {}
@@ -306,7 +311,7 @@ class MemberFold:
             if event.event.origin != "backfill":
                 self._guard.count(event.type, event.event.source, event.at)
             closed = self._guard.closed(event.at, now)
-        context = Context(self._book, now, closed)
+        context = Context(self._book, now, closed, self._models)
         outcome = engine.handle(state, event, context, quiet_until)
         if outcome.duplicate:
             self._stats.duplicates += 1
@@ -320,7 +325,8 @@ class MemberFold:
         closed = NOTHING
         if self._guard is not None and now is not None:
             closed = self._guard.closed(to, now)
-        return self._outputs(engine.advance(state, to, Context(self._book, now, closed)), 0, now)
+        context = Context(self._book, now, closed, self._models)
+        return self._outputs(engine.advance(state, to, context), 0, now)
 
     def crashed(self, what: SourceRecord | bytes, error: Exception) -> Sequence[Output]:
         """Return the dead letter of a record that the engine failed on: a defect of ours."""
@@ -335,7 +341,7 @@ class MemberFold:
         to = update_of(key)
         if body is None:
             return (Output(self._out.member_updates, to, None),)
-        update = project(self.load(key, body), self.due(body), self._book)
+        update = project(self.load(key, body), self.due(body), self._book, self._models)
         return (Output(self._out.member_updates, to, self._encode(update)),)
 
     def row_of(self, update: bytes) -> bytes:
@@ -345,10 +351,12 @@ class MemberFold:
         return MEMBER + update
 
     def _outputs(self, outcome: Outcome, arrived: int, now: int | None) -> list[Output]:
-        if not outcome.triggers and not outcome.decisions:
+        if not outcome.triggers and not outcome.decisions and not outcome.asked:
             return []
         stats, key = self._stats, outcome.member.id.encode()
-        outputs = []
+        topic = self._out.churn_questions
+        # No key: there is one partition, and the messages tell members by number alone.
+        outputs = [Output(topic, b"", self._encode(message)) for message in outcome.asked]
         for message in outcome.triggers:
             if isinstance(message, Trigger):
                 _count(stats.triggers, message.rule)

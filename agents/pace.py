@@ -5,11 +5,13 @@ records themselves move time on, and a lane that has been read to the ends asked
 advances to ``until`` before it takes anything that came later.
 """
 
+from agents.day_ends import DayEnds
 from agents.deadlines import DeadlineIndex
 from agents.fold import EventT
 from agents.merge import NEVER, Lead, Merge, Wait
 from agents.ports import Clock, SourcePort
 from agents.safe_time import SafeTime
+from models.times import DAY
 
 ASK_AGAIN_MS = 100
 """How old an answer for the ends is when it is asked for again because what it promised does not
@@ -26,6 +28,7 @@ class Pace:
         source: SourcePort,
         merge: Merge[EventT],
         index: DeadlineIndex,
+        day_ends: DayEnds,
     ) -> None:
         self.stream = clock.until is not None
         self.questions = 0
@@ -34,6 +37,7 @@ class Pace:
         self._source = source
         self._merge = merge
         self._index = index
+        self._day_ends = day_ends
         self._safe = SafeTime()
         self._until = -1 if clock.until is None else clock.until
         self._first_ends: dict[str, int] | None = None
@@ -78,6 +82,29 @@ class Pace:
                 return min(lead.below, first_end)
         return lead.below
 
+    def day_passed(self, lead: Lead[EventT] | None) -> int:
+        """Return the last day of which nothing is to come, when all that may be done is done.
+
+        -1: that cannot be told.
+        """
+        floor = self._index.floor()
+        if not self.stream:
+            end, upto = self._day_ends.next, self._safe.safe
+            if end is None or upto < end:
+                return -1
+            if lead is not None:
+                upto = min(upto, lead.queue.at)
+        elif lead is not None and lead.wait is Wait.NOTHING:
+            upto = lead.queue.at
+        elif self._read_first:
+            upto = self._until
+        else:
+            return -1
+        # A deadline at a day's end belongs to that day.
+        if floor is not None and floor <= upto:
+            upto = floor - 1
+        return upto // DAY - 1
+
     # -- asking
 
     def wants_ends(self, lead: Lead[EventT] | None) -> bool:
@@ -91,8 +118,8 @@ class Pace:
         if now is None or self.held:
             return False
         self._index.refine(now)
-        due = self._index.floor()
-        if due is None or not self._safe.safe < due <= now:
+        due = self._unsafe(now)
+        if due is None:
             return False
         return old or not self._safe.asked_since(due)
 
@@ -120,16 +147,23 @@ class Pace:
         """
         if self.held:
             return self._safe.held_until
-        floor = self._index.floor()
+        due = None if now is None else self._unsafe(now)
         starved = lead is not None and lead.wait is Wait.RECORDS
         overdue = False
-        if now is not None and floor is not None and self._safe.safe < floor <= now:
+        if due is not None:
             overdue = True
-            if not starved and not self._safe.asked_since(floor):
+            if not starved and not self._safe.asked_since(due):
                 # The clock has reached it since ``wants_ends`` looked.
                 return self._clock.elapsed()
         return (
             self._answered_at + ASK_AGAIN_MS if overdue or starved or self._reads_first() else None
+        )
+
+    def _unsafe(self, now: int) -> int | None:
+        """Return the earliest deadline or day's end up to ``now`` that is not safe yet."""
+        dues = (self._index.floor(), self._day_ends.next)
+        return min(
+            (due for due in dues if due is not None and self._safe.safe < due <= now), default=None
         )
 
     def _reads_first(self) -> bool:

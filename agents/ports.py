@@ -212,6 +212,35 @@ class SourcePort(Protocol):
         """
 
 
+class Days(Protocol):
+    """Whole UTC days, as epoch day numbers, over all lanes of all workers.
+
+    A lane says when everything up to a day's end has happened in it. In stream time it may only go
+    as far as others have come.
+    """
+
+    async def ready(self) -> None:
+        """Return once what lanes need to know of days past is known, or it takes too long."""
+
+    def open_to(self) -> int:
+        """Return up to which instant deadlines may fire, and before which records may be taken.
+
+        Asked in stream time alone.
+        """
+
+    def reached(self, lane: int, day: int) -> Sequence[Output]:
+        """Return what is said when all up to the end of ``day`` has been; said again does no harm.
+
+        It is sent behind all that came of that day.
+        """
+
+    def watch(self, opened: Callable[[], object]) -> None:
+        """Call whenever ``open_to`` has moved."""
+
+    def unwatch(self, opened: Callable[[], object]) -> None:
+        """Do so no longer."""
+
+
 class Timer(Protocol):
     """A call that has been asked for and has not happened."""
 

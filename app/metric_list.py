@@ -376,6 +376,102 @@ PROJECTION_LOSSES = Declared(
     "is 0.",
 )
 
+MODEL_VALID_FROM = Declared(
+    "lifecycle_churn_model_valid_from_seconds",
+    Kind.GAUGE,
+    "First instant of the day that the newest churn model is valid from, in seconds since 1970; "
+    "0 when there is none.",
+    "When it stays behind the day, no day is closed: a lane stands still (`lifecycle_lanes`), or "
+    "the trainer does (`lifecycle_trainer_working` is 0 everywhere, or it is behind). Members are "
+    "scored by the old model meanwhile.",
+)
+MODEL_AGE = Declared(
+    "lifecycle_churn_model_age_seconds",
+    Kind.GAUGE,
+    "Members' time since then; 0 when there is no model, and in stream time.",
+    "A day and some minutes are usual. Above two days: as above.",
+)
+CHURN_LOG_LOSS = Declared(
+    "lifecycle_churn_log_loss",
+    Kind.GAUGE,
+    "Log loss of published churn probabilities, by the answers of about the last four weeks. "
+    "`active` bought within the horizon before they were asked about; nothing is said before there "
+    "are answers.",
+    "When it rises while `lifecycle_churn_auc` falls: members behave otherwise than they used to; "
+    "drift is noticed and learned within weeks. When it stays: look at what changed in the shop or "
+    "in what it sends.",
+    ("members",),
+)
+CHURN_AUC = Declared(
+    "lifecycle_churn_auc",
+    Kind.GAUGE,
+    "How well they rank, likewise: the share of pairs in which who stayed away had the higher "
+    "probability. 0.5 is chance.",
+    "When it falls: as above.",
+    ("members",),
+)
+CHURN_CALIBRATION_ERROR = Declared(
+    "lifecycle_churn_calibration_error",
+    Kind.GAUGE,
+    "Expected calibration error, likewise: by how much shares of members who stayed away differ "
+    "from what was predicted, over classes of probability.",
+    "Above 0.03 probabilities should not be read as shares; it is learned back within weeks.",
+    ("members",),
+)
+CHURN_LEVEL_ERROR = Declared(
+    "lifecycle_churn_level_error",
+    Kind.GAUGE,
+    "Mean predicted probability less the share that stayed away, likewise.",
+    "Beyond 0.04 for weeks: churn is over- or under-told as a whole, after a season or a sale.",
+    ("members",),
+)
+TRAINER_WORKING = Declared(
+    "lifecycle_trainer_working",
+    Kind.GAUGE,
+    "1 when this worker trains the models, else 0. Over all workers it is 1.",
+    "When 0 everywhere for longer than a session time-out: no worker is up that has predictions "
+    "switched on.",
+)
+TRAINER_BEHIND = Declared(
+    "lifecycle_trainer_behind_records",
+    Kind.GAUGE,
+    "Records of `churn-questions` that this worker's trainer has not read yet.",
+    "When it keeps rising: learning does not keep pace; lower `share` in `predictions.yaml`.",
+)
+TRAINER_DAYS = Declared(
+    "lifecycle_trainer_days_total",
+    Kind.COUNTER,
+    "Days that this worker's trainer has closed; each gives a model.",
+    "One a day over all workers, more after a standstill.",
+)
+TRAINER_SECONDS = Declared(
+    "lifecycle_trainer_seconds_total",
+    Kind.COUNTER,
+    "Time it has spent closing them.",
+    "When a day takes minutes: lower `share` in `predictions.yaml`.",
+)
+TRAINER_LEARNED = Declared(
+    "lifecycle_trainer_examples_learned_total",
+    Kind.COUNTER,
+    "Questions whose answer it has learned from.",
+    "When it stays where it is for a week: nobody is asked, or no day is closed.",
+)
+TRAINER_REFUSED = Declared(
+    "lifecycle_trainer_refused_total",
+    Kind.COUNTER,
+    "Records of `churn-questions` that are no message of ours; skipped.",
+    "Somebody else writes to that topic.",
+)
+TRAINER_DECISIONS = Declared(
+    "lifecycle_trainer_decisions_total",
+    Kind.COUNTER,
+    "What the trainer has decided by rule: `drift` is an alarm.",
+    "`drift`: members behave otherwise than predicted; learning is quicker until it is `settled`. "
+    "`promoted`: a shadow took the champion's place. `trusted`: what was learned counts from now "
+    "on. The log has the evidence.",
+    ("kind",),
+)
+
 METRICS: tuple[Declared, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Declared)
 )

@@ -8,7 +8,7 @@ import platform
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry
@@ -25,9 +25,12 @@ from agents.clocks import WallClock
 from agents.members import MemberStats
 from agents.serving import ProjectionStats
 from agents.stats import LaneStats
+from agents.trainer import TrainerStats
 from app import metric_list as declared
+from app.foresight_metrics import foresight_values
 from app.metric_list import METRICS, Declared, Kind
 from models.guard import Guard
+from models.model import Model
 
 _LANE_COUNTERS: Mapping[str, Declared] = {
     "records": declared.RECORDS,
@@ -94,6 +97,9 @@ class Sources:
     census: Callable[[], Mapping[str, int]]
     """Members by segment."""
     guard: Guard | None = None
+    trainer: TrainerStats = field(default_factory=TrainerStats)
+    model: Callable[[], Model | None] = lambda: None
+    """The newest churn model."""
 
 
 class Metrics(Collector):
@@ -153,6 +159,7 @@ class Metrics(Collector):
             **self._lane_values(),
             **self._closed(),
             **self._projection(),
+            **foresight_values(self._sources.trainer, self._sources.model(), self._sources.now()),
         }
         histograms = {
             one.metric.name: one

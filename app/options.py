@@ -75,4 +75,11 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 def book_of(directory: Path | None, settings: Settings) -> RuleBook:
     """Return the compiled rule book of a configuration folder; raise ``ConfigErrors``."""
     loaded = load_config(directory)
-    return RuleBook(loaded.rules, loaded.stages, loaded.policy, settings.limits(), loaded.audiences)
+    return RuleBook(
+        loaded.rules,
+        loaded.stages,
+        loaded.policy,
+        settings.limits(),
+        loaded.audiences,
+        loaded.predictions,
+    )

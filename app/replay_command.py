@@ -13,8 +13,9 @@ import msgspec
 
 from app.event_reading import BadLine, ReadingReport, read_events
 from app.options import book_of, config_options, instant, settings_of
+from app.oracle import course_of
 from models.outcome import Outcome
-from models.replay import Replay, in_order
+from models.replay import in_order
 from models.triggers import Trigger
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def run_replay(arguments: argparse.Namespace) -> int:
     report = ReadingReport()
     try:
         events = in_order(read_events(arguments.files, report, _progress))
-        run = Replay(book)
+        run = course_of(book)
         tally: Counter[str] = Counter()
         with ExitStack() as files:
             out = files.enter_context(arguments.out.open("wb"))
@@ -59,7 +60,8 @@ def run_replay(arguments: argparse.Namespace) -> int:
                 files.enter_context(arguments.decisions.open("wb")) if arguments.decisions else None
             )
             for event in events:
-                _write(run.fold(event), out, decisions, tally)
+                for outcome in run.fold(event):
+                    _write(outcome, out, decisions, tally)
             until = arguments.until if arguments.until is not None else _last(events)
             for outcome in run.finish(until):
                 _write(outcome, out, decisions, tally)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from models.rules import IsIn, Reentry, Rule, StageEntered, StageLeft
+from models.rules import IsIn, Reentry, Rule, Rung, StageEntered, StageLeft
 from models.times import format_duration
 from models.wording import described
 
@@ -68,8 +68,13 @@ def _defaults(rule: Rule) -> str:
     if rule.channels:
         parts.append(f"by {', '.join(rule.channels)}")
     if rule.ladder:
-        parts.append(f"offers {' → '.join(rule.ladder)}")
+        parts.append(f"offers {' → '.join(_offer(rung) for rung in rule.ladder)}")
     return "; ".join(parts)
+
+
+def _offer(rung: Rung) -> str:
+    worth = f" (from an expected value of {rung.worth:g})" if rung.worth else ""
+    return rung.offer + worth
 
 
 def again(reentry: Reentry) -> str:

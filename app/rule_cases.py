@@ -41,6 +41,14 @@ class Expected(msgspec.Struct, frozen=True):
     by: str | None = None
 
 
+class Said(msgspec.Struct, frozen=True):
+    """What the model says of the member from ``at`` on: a probability, and money."""
+
+    at: int
+    churn: float
+    expected_value: float
+
+
 class Clock(msgspec.Struct, frozen=True):
     """What the times of a test file count from, and the zone of those that are local."""
 
@@ -61,6 +69,7 @@ class Case(msgspec.Struct, frozen=True):
     line: int
     clock: "Clock"
     events: tuple[Received, ...]
+    scores: tuple[Said, ...]
     until: int
     expect: tuple[Expected, ...]
 
@@ -100,16 +109,19 @@ def read_cases(path: Path, rule_names: frozenset[str]) -> tuple[list[Case], list
 
 
 def _case(field: Field, clock: Clock) -> Case:
-    section = field.section(("name", "events", "until", "expect"))
+    section = field.section(("name", "events", "scores", "until", "expect"))
     events = tuple(
         received
         for one in section.require("events").each()
         if (received := _event(one, clock)) is not None
     )
+    scores = section.optional("scores", lambda one: _scores(one, clock), ())
     until_field = section.require("until")
     until = _at(until_field, clock)
     if events and until < max(received.at for received in events):
         until_field.wrong("lies before the last event")
+    if scores and until < max(said.at for said in scores):
+        until_field.wrong("lies before the last score")
     place = field.node.place if field.node is not None else Place(1, 1)
     return Case(
         name=section.require("name").line(),
@@ -117,9 +129,27 @@ def _case(field: Field, clock: Clock) -> Case:
         line=place.line,
         clock=clock,
         events=events,
+        scores=scores,
         until=until,
         expect=_expectations(section.require("expect", "is missing ([] for nothing)"), clock),
     )
+
+
+def _scores(field: Field, clock: Clock) -> tuple[Said, ...]:
+    found: list[Said] = []
+    for one in field.each():
+        section = one.section(("at", "churn", "expected_value"))
+        said = Said(
+            at=_at(section.require("at"), clock),
+            churn=section.require("churn").number(0.0, 1.0),
+            expected_value=section.optional(
+                "expected_value", lambda value: value.number(0.0, 1e9), 0.0
+            ),
+        )
+        if found and said.at <= found[-1].at:
+            section.require("at").wrong("must be later than the score before")
+        found.append(said)
+    return tuple(found)
 
 
 def _expectations(field: Field, clock: Clock) -> tuple[Expected, ...]:

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import msgspec
 
-from app.rule_cases import Case, Expected, read_cases, written_time
+from app.rule_cases import Case, Expected, Said, read_cases, written_time
 from config.errors import ConfigError, ConfigErrors
 from config.paths import LoadedConfig
 from config.rule_files import TEST_SUFFIX
 from models.calendar import Calendar
 from models.outcome import Outcome
+from models.predictions import Predictions
 from models.replay import Replay, in_order
+from models.rhythm import Rhythm
 from models.rulebook import RuleBook
 from models.rules import Limits, Rule
 from models.times import parse_instant
@@ -76,7 +78,9 @@ def run_cases(cases: Iterable[tuple[str, Case]], config: LoadedConfig) -> list[F
         zone = case.clock.zone
         if zone not in books:
             limits = Limits(assume_consent=True, time_zone=zone)
-            books[zone] = RuleBook(rules, config.stages, policy, limits, config.audiences)
+            books[zone] = RuleBook(
+                rules, config.stages, policy, limits, config.audiences, Predictions()
+            )
         book = books[zone]
         when = book.rules[name].when
         same = getattr(when, "same", None)
@@ -94,11 +98,52 @@ def _unspread(rule: Rule) -> Rule:
 
 
 def _run(case: Case, rule: str, book: RuleBook) -> list[Happened]:
-    run = Replay(book)
-    outcomes = [run.fold(received) for received in in_order(case.events)]
+    models = Script()
+    run = Replay(book, models)
+    outcomes = []
+    scores = list(case.scores)
+    for received in in_order(case.events):
+        while scores and scores[0].at < received.at:
+            outcomes += _score(run, models, scores.pop(0))
+        outcomes.append(run.fold(received))
+    for said in scores:
+        outcomes += _score(run, models, said)
     outcomes += run.finish(case.until)
     occasions: dict[str, str] = {}
     return [done for outcome in outcomes for done in _of(outcome, rule, occasions)]
+
+
+class Script:
+    """The model of a case: it says what the case says that it says."""
+
+    version = 0
+
+    def __init__(self) -> None:
+        self.said: Said | None = None
+
+    def at(self, _: int) -> "Script | None":
+        """Return the model of every day: none before the first score."""
+        return self if self.said is not None else None
+
+    def churn(self, _: Rhythm, __: int) -> tuple[float, None]:
+        """Return the probability that the case names."""
+        assert self.said is not None
+        return self.said.churn, None
+
+    def value(self, _: Rhythm, __: int) -> int:
+        """Return the expected value that the case names, in cents."""
+        assert self.said is not None
+        return round(self.said.expected_value * 100)
+
+    def because(self, _: Rhythm, __: int) -> tuple[tuple[str, str], ...]:
+        """Return no reason: a case names none."""
+        return ()
+
+
+def _score(run: Replay, models: Script, said: Said) -> list[Outcome]:
+    before = list(run.finish(said.at))  # by what was said until then
+    models.said = said
+    return [*before, *run.rescore(said.at)]
 
 
 def _of(outcome: Outcome, rule: str, occasions: dict[str, str]) -> Iterator[Happened]:

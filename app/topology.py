@@ -11,8 +11,10 @@ from agents.members import OutputTopics
 from app.kafka_security import for_librdkafka
 from config.settings import Settings
 from models.events import MEMBER_TOPICS
+from models.times import DAY
 
 TIMEOUT_SECONDS = 20.0
+QUESTIONS_KEPT_MS = 150 * DAY
 
 
 class TopologyError(Exception):
@@ -35,6 +37,7 @@ def output_topics(settings: Settings) -> OutputTopics:
         decisions=settings.topic("decisions"),
         member_updates=settings.topic("member-updates"),
         dead_letters=settings.topic("dead-letters"),
+        churn_questions=settings.topic("churn-questions"),
     )
 
 
@@ -53,6 +56,8 @@ def topics(settings: Settings) -> tuple[TopicSpec, ...]:
         "message.timestamp.type": "CreateTime",
     }
     outputs = {"cleanup.policy": "delete", "retention.ms": str(settings.output_retention_ms)}
+    # The trainer begins again a quarter of a year back.
+    questions = {"cleanup.policy": "delete", "retention.ms": str(QUESTIONS_KEPT_MS)}
     compacted = {"cleanup.policy": "compact"}
     out, count = output_topics(settings), settings.partitions
     return (
@@ -62,6 +67,9 @@ def topics(settings: Settings) -> tuple[TopicSpec, ...]:
         TopicSpec(out.decisions, count, outputs),
         TopicSpec(out.member_updates, count, compacted),
         TopicSpec(out.dead_letters, 1, outputs),
+        TopicSpec(out.churn_questions, 1, questions),
+        TopicSpec(settings.topic("churn-examples"), 1, outputs),
+        TopicSpec(settings.topic("churn-model"), 1, compacted),
         TopicSpec(changelog_name(settings), count, settings.changelog_topic_settings()),
     )
 

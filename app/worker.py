@@ -20,6 +20,7 @@ from agents.partitioner import partition_function
 from agents.ports import Clock
 from agents.serving import Projector, ProjectorConfig
 from app.census import Census
+from app.foresight import Foresight
 from app.guard_keeper import GuardKeeper
 from app.http import Answers, Health, HttpServer
 from app.kafka_security import for_aiokafka, for_faust, for_librdkafka
@@ -123,6 +124,9 @@ class Worker:
         # What is usual is learnt from life itself: history and time that is made are no baseline.
         if isinstance(clock, WallClock) and (policy.feeds or policy.breaker):
             self._guard = Guard(book, lambda: len(self.app.lanes.running))
+        self._foresight: Foresight | None = None
+        if book.predictions is not None:
+            self._foresight = Foresight(settings, book.predictions, live=clock.until is None)
         self._census = Census(
             book,
             lambda: self.app.lanes.running,
@@ -141,6 +145,7 @@ class Worker:
                 version=version("member-lifecycle"),
                 census=lambda: self._census.members,
                 guard=self._guard,
+                **self._foreseen(),
             )
         )
         self._fold = MemberFold(
@@ -155,6 +160,7 @@ class Worker:
             self._metrics.raised,
             clock.now if isinstance(clock, WallClock) else None,
             self._guard,
+            None if self._foresight is None else self._foresight.follower,
         )
         data_dir = (settings.data_dir or default_data_dir()) / "workers"
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -165,6 +171,13 @@ class Worker:
         )
         self.app.lanes.on_taken_over = self._metrics.recovered
         self.app.service(self._serving())
+
+    def _foreseen(self) -> dict[str, Any]:
+        """Return what the metrics ask of predictions, if they are switched on."""
+        foresight = self._foresight
+        if foresight is None:
+            return {}
+        return {"trainer": foresight.trainer.stats, "model": foresight.model}
 
     def _open_lane(self, world: LaneWorld) -> MemberLane:
         lane: MemberLane = Lane(
@@ -178,6 +191,7 @@ class Worker:
             clock=self._clock,
             on_failure=world.on_failure,
             limits=LaneLimits(group_bytes=self._settings.group_max_bytes),
+            days=None if self._foresight is None else self._foresight.follower,
         )
         self._metrics.lane_opened(world.number, lane.stats)
         return lane
@@ -209,19 +223,23 @@ class Worker:
         )
         http = HttpServer(Answers(self._health, self._metrics.exposition, lookup.document))
         settings, projector, store = self._settings, self._projector, self._store
-        keeper, census = self._keeper(), self._census
+        keeper, census, foresight = self._keeper(), self._census, self._foresight
 
         class Serving(Service):  # type: ignore[misc]
             async def on_start(self, *_: Any) -> None:
                 log.info("serving on %s", await http.start(settings.http_host, settings.http_port))
                 projector.start()
                 census.start()
+                if foresight is not None:
+                    foresight.start()
                 if keeper is not None:
                     keeper.start()
 
             async def on_stop(self, *_: Any) -> None:
                 await http.stop()
                 await census.stop()
+                if foresight is not None:
+                    await foresight.stop()
                 if keeper is not None:
                     await keeper.stop()
                 await projector.stop()

@@ -20,6 +20,8 @@ from models.rules import (
     Marked,
     OrdersAre,
     PointsAre,
+    Predicted,
+    PredictedIs,
     Reachable,
     Requirement,
     RfmIs,
@@ -183,6 +185,19 @@ def _rfm(field: Field, _: Known) -> list[Requirement]:
     return found
 
 
+def _predicted(what: Predicted) -> "Reader":
+    most = 1.0 if what == "churn" else _MOST_AMOUNT
+
+    def bound(section: Section, key: str) -> float | None:
+        return section.optional(key, lambda one: one.number(0.0, most), None)
+
+    def read(field: Field, _: Known) -> list[Requirement]:
+        low, high, _within = _bounds(field, bound)
+        return [PredictedIs(what, low, high)]
+
+    return read
+
+
 def _marked(kind: str) -> "Reader":
     def read(field: Field, known: Known) -> list[Requirement]:
         names = known.tags if kind == "tag" else known.segments
@@ -220,6 +235,8 @@ _READERS: dict[str, Reader] = {
     "reachable": _reachable,
     "birthday": _birthday,
     "rfm": _rfm,
+    "churn": _predicted("churn"),
+    "expected_value": _predicted("expected_value"),
     "tags": _marked("tag"),
     "segments": _marked("segment"),
 }

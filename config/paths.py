@@ -9,6 +9,7 @@ from config.calendar_files import read_festivals
 from config.condition_files import Known
 from config.errors import ConfigError, ConfigErrors
 from config.policy_files import read_policy
+from config.prediction_files import read_predictions
 from config.rfm_files import read_tables
 from config.rule_files import POLICY_FILE, read_rules
 from config.rule_names import rule_names
@@ -16,6 +17,7 @@ from config.segment_files import known_with, read_segments
 from config.stage_files import read_stages
 from models.audiences import Audiences
 from models.policy import Policy
+from models.predictions import Predictions
 from models.rules import Rule
 from models.stages import StageTable
 
@@ -24,15 +26,20 @@ STAGES_FILE = "stages.yaml"
 CALENDAR_FILE = "calendar.yaml"
 SEGMENTS_FILE = "segments.yaml"
 RFM_FILE = "rfm.yaml"
+PREDICTIONS_FILE = "predictions.yaml"
+_FILES = (STAGES_FILE, POLICY_FILE, CALENDAR_FILE, SEGMENTS_FILE, RFM_FILE, PREDICTIONS_FILE)
 
 
 class LoadedConfig(msgspec.Struct, frozen=True):
-    """What the business chose: rules by name, the lifecycle table, the policy, the segments."""
+    """What the business chose: rules by name, the lifecycle table, the policy, the segments, and
+    what is predicted.
+    """
 
     rules: tuple[Rule, ...]
     stages: StageTable
     policy: Policy
     audiences: Audiences
+    predictions: Predictions | None
 
 
 def package_dir() -> Path:
@@ -51,13 +58,14 @@ def find(directory: Path | None, name: str) -> Path:
 
 
 def load_config(directory: Path | None = None) -> LoadedConfig:
-    """Read rules, stages, calendar and policy; raise ``ConfigErrors`` with all that is wrong."""
+    """Read everything; raise ``ConfigErrors`` with all that is wrong."""
     errors = [] if directory is None else _strange(directory)
     festivals, festival_errors = read_festivals(find(directory, CALENDAR_FILE))
     audiences, segment_errors = read_segments(find(directory, SEGMENTS_FILE))
     tables, table_errors = read_tables(find(directory, RFM_FILE))
     audiences = msgspec.structs.replace(audiences, tables=tables)
-    errors += festival_errors + segment_errors + table_errors
+    predictions, prediction_errors = read_predictions(find(directory, PREDICTIONS_FILE))
+    errors += festival_errors + segment_errors + table_errors + prediction_errors
     known = known_with(audiences, Known(festivals=festivals))
     folder = find(directory, RULES_FOLDER)
     rules, rule_errors = read_rules(folder, known)
@@ -69,7 +77,7 @@ def load_config(directory: Path | None = None) -> LoadedConfig:
     errors += rule_errors + stage_errors + policy_errors
     if errors:
         raise ConfigErrors(errors)
-    return LoadedConfig(tuple(rules), stages, policy, audiences)
+    return LoadedConfig(tuple(rules), stages, policy, audiences, predictions)
 
 
 def policy_path(directory: Path | None) -> Path:
@@ -84,7 +92,7 @@ def _strange(directory: Path) -> list[ConfigError]:
         raise ConfigErrors([ConfigError(str(directory), 0, 0, "", "", "is not a folder")])
     errors = []
     for path in sorted(directory.glob("*.yaml")):
-        if path.name not in (STAGES_FILE, POLICY_FILE, CALENDAR_FILE, SEGMENTS_FILE, RFM_FILE):
+        if path.name not in _FILES:
             message = f"is not read: rules lie in {directory / RULES_FOLDER}"
             errors.append(ConfigError(str(path), 0, 0, "", "", message))
     rules = directory / RULES_FOLDER

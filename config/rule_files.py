@@ -11,7 +11,7 @@ from config.reading import Field, Report, Section
 from config.when_files import has_item, no_item, read_when
 from config.yaml_source import Place, parse_file
 from models.calendar import Calendar
-from models.rules import Reentry, Rule, Series, When
+from models.rules import Reentry, Rule, Rung, Series, When
 
 POLICY_FILE = "policy.yaml"
 TEST_SUFFIX = ".test.yaml"
@@ -132,13 +132,28 @@ def _rule(section: Section, name: str, known: Known) -> Rule:
     )
 
 
-def _ladder(field: Field, when: When) -> tuple[str, ...]:
-    names = tuple(one.name() for one in field.each())
+def _ladder(field: Field, when: When) -> tuple[Rung, ...]:
+    rungs = tuple(map(_rung, field.each()))
     if not isinstance(when, Series):
         field.wrong("only goes with a series: each step has its offer")
-    elif len(names) > len(when.steps):
-        field.wrong(f"has {len(names)} offers for {len(when.steps)} steps")
-    return names
+    elif len(rungs) > len(when.steps):
+        field.wrong(f"has {len(rungs)} offers for {len(when.steps)} steps")
+    worths = [rung.worth for rung in rungs]
+    if worths != sorted(worths):
+        field.wrong("a better offer must not be for less expected value than the one before")
+    return rungs
+
+
+def _rung(field: Field) -> Rung:
+    if field.node is None or not isinstance(field.node.value, dict):
+        return Rung(field.name())
+    section = field.section(("offer", "expected_value"))
+    return Rung(
+        section.require("offer").name(),
+        section.require("expected_value", "is missing: from which expected value on").number(
+            0.01, 1e9
+        ),
+    )
 
 
 def _reentry(field: Field, when: When) -> Reentry:

@@ -10,7 +10,9 @@ from config.vocabulary import fields_of
 from models.conditions import LONGEST_SPEND
 from models.member import CELL, KEPT_ORDERS
 from models.rules import (
+    PREDICTED,
     SAME_FIELDS,
+    STANDING,
     Absence,
     ActivityDrop,
     BandEntered,
@@ -39,7 +41,7 @@ MOST_COUNTED = 50
 MOST_STEPS = 12
 MOST_AMOUNT = 1e9
 
-_MEASURES: tuple[Measure, ...] = ("points", "orders", "spend")
+_MEASURES: tuple[Measure, ...] = ("points", "orders", "spend", *PREDICTED)
 
 
 def read_when(field: Field, known: Known) -> tuple[When, OrdersAtLeast | None]:
@@ -166,7 +168,7 @@ def _crosses(_: Section, field: Field) -> When:
     def number(one: Field) -> float:
         if measure == "orders":
             return one.integer(1, MOST_COUNTED)
-        return one.number(0.001, MOST_AMOUNT)
+        return one.number(0.001, 0.999 if measure == "churn" else MOST_AMOUNT)
 
     level = section.optional("at_least" if upward else "below", number, 1.0)
     back_key, other = ("back_below", "back_at_least") if upward else ("back_at_least", "back_below")
@@ -175,16 +177,16 @@ def _crosses(_: Section, field: Field) -> When:
         section.require(other).wrong(f"goes the other way: {back_key} goes with this direction")
     elif (back > level) if upward else (back < level):
         section.require(back_key).wrong(f"{back:g} lies beyond {level:g}: nothing would come back")
-    if measure == "points" and within:
-        section.require("within").wrong("points are a balance, which has no window")
-    if measure != "points" and not within:
+    if measure in STANDING and within:
+        section.require("within").wrong(f"{measure} has no window: it is what was said last")
+    if measure not in STANDING and not within:
         section.require("within", f"is missing: {measure} are those of the last so many days")
     if measure == "spend" and (within % CELL or within > LONGEST_SPEND):
         section.require("within").must(
             f"a multiple of {format_duration(CELL)} up to {format_duration(LONGEST_SPEND)}, as "
             "spend is kept in cells (sum knows any window)"
         )
-    if dwell and measure != "points" and not upward:
+    if dwell and measure not in STANDING and not upward:
         section.require("dwell").wrong("what falls below by time alone does not come back by it")
     return Crosses(measure, level, back, upward, within, dwell)
 

@@ -11,6 +11,7 @@ from models.ids import name_hash
 from models.member import Member
 from models.rfm import RfmTable
 from models.rules import (
+    SCORED,
     BirthdayKnown,
     EventsAre,
     If,
@@ -19,6 +20,7 @@ from models.rules import (
     Marked,
     OrdersAre,
     PointsAre,
+    PredictedIs,
     Reachable,
     Requirement,
     RfmIs,
@@ -133,3 +135,5 @@ def _news(wanted: Requirement) -> Iterable[str]:
             return (SEGMENT_MOVED,)
         case RfmIs():
             return (RFM_MOVED,)
+        case PredictedIs():
+            return (SCORED,)

@@ -67,7 +67,9 @@ def awaited(rule: Rule, stages: StageTable, segments: Mapping[str, If]) -> Types
             return found | _types(until)
         case ActivityDrop():
             return found | ACTIVITY
-        case Crosses(measure="orders" | "spend", upward=False):
+        case Crosses(measure="orders" | "spend" | "expected_value", upward=False):
+            return found | _ORDERS
+        case Crosses(measure="churn", upward=True):
             return found | _ORDERS
         case StageEntered() | StageLeft() | BandEntered():
             # What an order brings about as well is no conclusion from silence.

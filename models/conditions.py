@@ -9,6 +9,7 @@ from models.events import CODE_OF
 from models.facts import CELLS, refuses, spent_within
 from models.ids import name_hash
 from models.member import CELL, Member
+from models.predicted import predicted
 from models.rfm import unpack
 from models.rules import (
     BirthdayKnown,
@@ -19,6 +20,7 @@ from models.rules import (
     Marked,
     OrdersAre,
     PointsAre,
+    PredictedIs,
     Reachable,
     Requirement,
     RfmIs,
@@ -135,6 +137,8 @@ def _test_of(wanted: Requirement, purpose: str) -> Test:
             )
         case RfmIs(what=what, at_least=low, below=high):
             return lambda member, _: _scores_are(member, what, low, high)
+        case PredictedIs() as prediction:
+            return lambda member, _: _is_predicted(member, prediction)
 
 
 def turns_of(wanted: Requirement) -> Turns | None:
@@ -174,6 +178,11 @@ def _knows_birthday(member: Member) -> bool:
 def _scores_are(member: Member, what: str, low: int | None, high: int | None) -> bool:
     scores = unpack(member.labels.rfm) if member.labels is not None else None
     return scores is not None and _between(getattr(scores, what), low, high)
+
+
+def _is_predicted(member: Member, wanted: PredictedIs) -> bool:
+    number = predicted(member, wanted.what)
+    return number is not None and _between(number, wanted.at_least, wanted.below)
 
 
 def _is_tagged(member: Member, name: str, at: int) -> bool:

@@ -6,6 +6,8 @@ feeds and breakers, silence after an order, control groups, cool-down and caps, 
 hours. The first no counts.
 """
 
+from functools import partial
+
 import msgspec
 
 from models.conditions import first_unmet
@@ -36,13 +38,13 @@ from models.permission import (
 )
 from models.pressure import Pause, next_look, quiet_at, quiet_from, silence_at, uncapped
 from models.rulebook import RuleBook
-from models.rules import Series
+from models.rules import SCORED, Series
 from models.sequences import run_of
 from models.stages import STAGES
 from models.standing import CONSENT, MORNING, OPENING, SILENCE, WINDOW, Held, OpenTrigger
 from models.suspending import suspended
 from models.times import rfc3339
-from models.triggers import Decision, Trigger, Verdict
+from models.triggers import Decision, Reason, Trigger, Verdict
 from models.wording import is_chinese, unmet
 
 TOO_LATE = "decided after expires_at"
@@ -93,7 +95,7 @@ def _ask_again(outcome: Outcome, waited: list[Held], context: Context) -> None:
             continue
         candidate = candidate_of(held, outcome.member, rule)
         (competing if held.waits_for == WINDOW else others).append(candidate)
-    _arbitrate(outcome, sorted(competing, key=rank_of), context)
+    _arbitrate(outcome, sorted(competing, key=partial(rank_of, outcome.member)), context)
     decide(outcome, others, context)
 
 
@@ -228,11 +230,11 @@ def _carry_out(outcome: Outcome, candidate: Candidate, ruling: Ruling, context: 
         case "held":
             if ruling.waits_for != WINDOW and not _goes_on(candidate.held, ruling):
                 record(outcome, candidate, ruling.verdict, ruling.why, until=ruling.until)
-            _hold(outcome, candidate, ruling, book)
+            _hold(outcome, candidate, ruling, context)
         case "suspended":
             if candidate.held is None or candidate.held.waits_for != OPENING:
                 record(outcome, candidate, ruling.verdict, ruling.why, until=ruling.until)
-            _hold(outcome, candidate, ruling, book)
+            _hold(outcome, candidate, ruling, context)
         case "raised":
             trigger = _trigger_of(outcome.member, candidate, ruling.channels, context)
             _raise(outcome, candidate, trigger, ruling.channels, book)
@@ -348,8 +350,8 @@ def _trigger_of(
         not_after=rfc3339(min(expires, quiet_from(member, rule, member.advanced_to, book))),
         expires_at=rfc3339(expires),
         test=member.id in book.limits.test_members,
-        offer=offer_of(rule, candidate.occasion),
-        reason=reason_of(candidate, locale) if held is None else held.reason,
+        offer=offer_of(rule, candidate.occasion, member),
+        reason=_reason_of(member, candidate, locale, context) if held is None else held.reason,
         context=context_of(member),
     )
 
@@ -402,8 +404,8 @@ def _withdraw_one(outcome: Outcome, at: int, book: RuleBook) -> None:
     member.open = alive
 
 
-def _hold(outcome: Outcome, candidate: Candidate, ruling: Ruling, book: RuleBook) -> None:
-    member, kept = outcome.member, candidate.held
+def _hold(outcome: Outcome, candidate: Candidate, ruling: Ruling, context: Context) -> None:
+    member, book, kept = outcome.member, context.book, candidate.held
     channels = ruling.channels or candidate.rule.channels or book.policy.channels
     held = Held(
         _open_trigger(member, candidate, channels, book),
@@ -412,9 +414,24 @@ def _hold(outcome: Outcome, candidate: Candidate, ruling: Ruling, book: RuleBook
         reentry_key(candidate, book),
         ruling.until,
         ruling.waits_for,
-        reason_of(candidate, _locale(member, book)) if kept is None else kept.reason,
+        _reason_of(member, candidate, _locale(member, book), context)
+        if kept is None
+        else kept.reason,
     )
     hold(outcome, held, book)
+
+
+def _reason_of(member: Member, candidate: Candidate, locale: str, context: Context) -> Reason:
+    """Return why a candidate became true; of a score also what made it so."""
+    reason, score = reason_of(candidate, locale), member.score
+    if candidate.fact != SCORED or score is None or context.models is None:
+        return reason
+    predictor = context.models.at(score.day)
+    if predictor is None or member.rhythm is None:
+        return reason
+    chinese = is_chinese(locale)
+    words = tuple(words[chinese] for words in predictor.because(member.rhythm, score.day))
+    return msgspec.structs.replace(reason, because=words)
 
 
 def record(

@@ -4,7 +4,7 @@
 in order of (due, rule); then it folds the event. No broker, no store, no clock, no chance.
 """
 
-from models import absence, belonging, dated, tagging, watching
+from models import absence, belonging, dated, scoring, tagging, watching
 from models.arming import due_candidate, fold_absences
 from models.audiences import STAGE_MOVED
 from models.deciding import decide, hear_consent, release
@@ -19,7 +19,7 @@ from models.member import KEPT_IDS, Member
 from models.outcome import Candidate, Context, Outcome
 from models.overtaking import cancel, close_expired, next_close, overtake
 from models.rulebook import RuleBook
-from models.rules import Series
+from models.rules import SCORED, Series
 from models.stages import NEVER
 from models.times import DAY
 from models.transitions import move_stage, next_stage_due
@@ -58,6 +58,7 @@ def handle(member: Member, event: Received, context: Context, quiet_until: int =
     dates = dated.happened(member, book, at) if corrects else {}
     if event.type == "purchase" and member.logs:
         watching.settle_recalled(member, book)
+    refunded = member.refunded
     facts = fold(member, event, book.limits.allowed_lateness)
     # An activity of before the stage began, but heard of only now, is a sign of life all the same.
     came_back = event.type in ACTIVITY and at == member.last_activity
@@ -65,12 +66,17 @@ def handle(member: Member, event: Received, context: Context, quiet_until: int =
     member.advanced_to = max(member.advanced_to, at)
     hear(member, event, book)
     tagging.hear(member, event, book)
+    if book.predictions is not None:
+        scoring.take(outcome, event, context, member.refunded - refunded)
     overtake(outcome, event, facts, book)
     candidates = fold_absences(outcome, event, facts, context, backfill)
     candidates += watching.fold_watches(outcome, event, facts, context, backfill)
+    news = {event.type}
+    if member.score is not None and book.predictions is not None:
+        candidates += watching.fold_score(member, book, backfill)
+        news.add(SCORED)
     stood = member.stage, member.band
     candidates += move_stage(outcome, at, member.advanced_to, book, backfill, came_back)
-    news = {event.type}
     if stood != (member.stage, member.band):
         news.add(STAGE_MOVED)
     candidates += belonging.move(outcome, at, book, backfill, event, news=None if is_new else news)
@@ -97,6 +103,16 @@ def advance(member: Member, to: int, context: Context) -> Outcome:
     return outcome
 
 
+def rescore(member: Member, at: int, context: Context) -> Outcome:
+    """Advance to ``at`` and score the member there, as if something had happened."""
+    outcome = advance(member, at, context)
+    scoring.rescore(member, context)
+    candidates = list(watching.fold_score(member, context.book, silent=False))
+    candidates += belonging.move(outcome, at, context.book, silent=False)
+    decide(outcome, candidates, context)
+    return outcome
+
+
 def next_due(member: Member, book: RuleBook) -> int:
     """Return the earliest instant at which something happens by itself, or ``NEVER``."""
     if member.erased_until:
@@ -107,6 +123,7 @@ def next_due(member: Member, book: RuleBook) -> int:
         dated.next_due(member, book),
         next_stage_due(member, book),
         belonging.next_due(member, book),
+        scoring.next_due(member, book),
         next_close(member, book),
         next_release(member),
     )
@@ -187,7 +204,8 @@ def _advance(outcome: Outcome, to: int, context: Context, quiet_until: int = 0) 
         timed = watching.next_due(member, book)
         day_due = dated.next_due(member, book, to)
         own_due = min(stage_due, belongs_due)
-        due = min(absence.next_due(member, book), timed, day_due, own_due, held_until)
+        asked_at = scoring.next_due(member, book)
+        due = min(absence.next_due(member, book), timed, day_due, own_due, held_until, asked_at)
         if due > to:
             break
         member.advanced_to = due
@@ -198,6 +216,10 @@ def _advance(outcome: Outcome, to: int, context: Context, quiet_until: int = 0) 
             due_candidate(member, rule, key, armed, due)
             for rule, key, armed in absence.due_at(member, book, due)
         ]
+        if asked_at == due:
+            scoring.ask(outcome, due, context)
+            candidates += watching.fold_score(member, book, silent)
+            own_due = due  # segments may go by the score
         if timed == due:
             candidates += watching.due_candidates(member, book, due)
         if day_due == due:

@@ -6,8 +6,10 @@ from models.facts import cart_of
 from models.marks import at_of, code_of
 from models.member import Member
 from models.outcome import Candidate
+from models.predicted import predicted
 from models.rules import (
     EVENT_TYPES,
+    SCORED,
     Absence,
     ActivityDrop,
     BandEntered,
@@ -75,7 +77,7 @@ def reason_of(candidate: Candidate, locale: str) -> Reason:
         text=sentence(rule, locale, since, fact, candidate.key, "", number),
         kind=_KINDS[type(when)],
         evidence=()
-        if isinstance(when, ActivityDrop)
+        if isinstance(when, ActivityDrop) or fact == SCORED
         else (_seen(fact, since, same, candidate.key),),
         within=format_duration(within) if within else None,
         step=number or None,
@@ -115,13 +117,20 @@ def _seen(fact: str, at: int, same: str | None, key: str) -> EvidenceEvent:
     )
 
 
-def offer_of(rule: Rule, occasion: str) -> Offer | None:
-    """Return the offer of a rule with a ladder: of a series, the step's own."""
+def offer_of(rule: Rule, occasion: str, member: Member) -> Offer | None:
+    """Return the offer of a rule with a ladder: of a series, the step's own.
+
+    The highest that the member's expected value allows, at most; none when it allows none.
+    Of whom nothing is predicted any may be offered.
+    """
     if not rule.ladder:
         return None
     _, step = run_of(occasion)
     level = min(step, len(rule.ladder))
-    return Offer(level=level, name=rule.ladder[level - 1])
+    value = predicted(member, "expected_value")
+    while level and value is not None and value < rule.ladder[level - 1].worth:
+        level -= 1
+    return Offer(level=level, name=rule.ladder[level - 1].offer) if level else None
 
 
 def context_of(member: Member) -> TriggerContext:
@@ -141,6 +150,8 @@ def context_of(member: Member) -> TriggerContext:
         tier=member.loyalty.tier if member.loyalty else None,
         points=member.loyalty.points if member.loyalty else None,
         band=BANDS[member.band] if member.stage == ACTIVE else None,
+        churn=predicted(member, "churn"),
+        expected_value=predicted(member, "expected_value"),
     )
 
 

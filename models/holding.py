@@ -10,17 +10,19 @@ from models.outcome import Candidate, Outcome
 from models.rulebook import RuleBook
 from models.rules import Rule
 from models.stages import NEVER, STAGES
+from models.stakes import stake_of
 from models.standing import CONSENT, KEPT_HELD, WINDOW, Held, Standing
 from models.times import rfc3339
 from models.triggers import Decision, Verdict
 
-# Nothing has an expected value yet: priority decides, then what was due first, then the name.
-Rank = tuple[int, int, str, str]
+# Priority decides, then the money at stake, then what was due first, then the name.
+Rank = tuple[int, float, int, str, str]
 
 
-def rank_of(candidate: Candidate) -> Rank:
-    """Return what candidates compete by; the least wins."""
-    return (-candidate.rule.priority, candidate.due, candidate.rule.name, candidate.key)
+def rank_of(member: Member, candidate: Candidate) -> Rank:
+    """Return what a member's candidates compete by; the least wins."""
+    rule, stake = candidate.rule, stake_of(member, candidate)
+    return (-rule.priority, -stake, candidate.due, rule.name, candidate.key)
 
 
 def next_release(member: Member) -> int:
@@ -46,14 +48,16 @@ def hold(outcome: Outcome, held: Held, book: RuleBook) -> None:
     standing = member.standing = member.standing or Standing()
     standing.held.append(held)
     if len(standing.held) > KEPT_HELD:
-        least = max(standing.held, key=lambda held: _rank_of_held(held, book))
+        least = max(standing.held, key=lambda held: _rank_of_held(member, held, book))
         standing.held.remove(least)
         note_held(outcome, least, "overflow", "more candidates wait than a row has room for")
 
 
-def _rank_of_held(held: Held, book: RuleBook) -> Rank:
+def _rank_of_held(member: Member, held: Held, book: RuleBook) -> Rank:
     rule, trigger = book.rules.get(held.trigger.rule), held.trigger
-    return (-rule.priority if rule else 0, trigger.due, trigger.rule, trigger.key)
+    if rule is None:
+        return (0, 0.0, trigger.due, trigger.rule, trigger.key)
+    return rank_of(member, candidate_of(held, member, rule))
 
 
 def take_ripe(member: Member, at: int) -> list[Held]:

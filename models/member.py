@@ -29,6 +29,7 @@ import msgspec
 from models.labels import Labels
 from models.logs import Log
 from models.marks import MARK_SHIFT, RANK_BITS
+from models.rhythm import Rhythm
 from models.stages import LEAD, NEVER
 from models.standing import OpenTrigger, Standing
 from models.times import DAY
@@ -42,7 +43,8 @@ def _to_version_2(fields: list[Any]) -> list[Any]:
     base = fields[_NEWEST] >> RANK_BITS
     fields[_ORDERS] = _gaps([_unpast(order, base) for order in fields[_ORDERS]], base)
     fields[_RING] = _aged(fields[_RING], base)
-    return [*fields, None, {}, None, 0, None]  # standing, logs, acquired, calendar_to, labels
+    # standing, logs, acquired, calendar_to, labels, rhythm, score
+    return [*fields, None, {}, None, 0, None, None, None]
 
 
 UPGRADES: tuple[Upgrade, ...] = (_to_version_2,)
@@ -111,6 +113,20 @@ class Loyalty(msgspec.Struct, array_like=True):
     next_tier: str | None = None
     missing: float | None = None
     review_at: int = 0
+
+
+class Score(msgspec.Struct, array_like=True):
+    """What a model said of a member at the end of an epoch day."""
+
+    # The probability that no purchase follows within the horizon, in ten-thousandths: smoothed,
+    # which is what rules go by, and as it came from the model.
+    churn: int
+    raw: int
+    # The model's version, which is the epoch day that it is valid from.
+    version: int
+    day: int
+    # Expected value of the next 90 days, in cents.
+    value: int = 0
 
 
 class Member(msgspec.Struct, array_like=True):
@@ -188,6 +204,9 @@ class Member(msgspec.Struct, array_like=True):
     calendar_to: int = 0
     # Segments and tags; None for who has none.
     labels: Labels | None = None
+    # How the member buys, and what follows from it; None for who never bought.
+    rhythm: Rhythm | None = None
+    score: Score | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -314,6 +333,20 @@ def _shift(member: Member, base: int, turn: Callable[[int, int], int]) -> None:
         _shift_standing(member.standing, base, turn)
     if member.labels is not None:
         _shift_labels(member.labels, base, turn)
+    if member.score is not None:
+        _shift_score(member.score, base // DAY, sign)
+
+
+def _shift_score(score: Score, base: int, sign: int) -> None:
+    # The day relative to the newest event's, the version to the day, raw to smoothed.
+    if sign < 0:
+        score.raw -= score.churn
+        score.version = score.day - score.version
+        score.day -= base
+    else:
+        score.raw += score.churn
+        score.day += base
+        score.version = score.day - score.version
 
 
 def _shift_labels(labels: Labels, base: int, turn: Callable[[int, int], int]) -> None:
@@ -375,7 +408,8 @@ def stage_of(row: bytes) -> int:
     return row[9] & 15
 
 
-_NOTHING = b"\xc0"  # what MessagePack writes for None, which is the last thing in most rows
+# What MessagePack writes for None: labels, rhythm and score of who has none of them.
+_NOTHING = b"\xc0\xc0\xc0"
 _LabelsAlone = msgspec.defstruct(
     "_LabelsAlone",
     [

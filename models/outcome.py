@@ -2,9 +2,11 @@
 
 import msgspec
 
+from models.asking import Bought, Question
 from models.closures import NOTHING, Closed
 from models.decoding import Received
 from models.member import Member
+from models.predicting import Models
 from models.rulebook import RuleBook
 from models.rules import Rule
 from models.standing import Held
@@ -15,12 +17,13 @@ class Context(msgspec.Struct, frozen=True):
     """What ``handle`` knows beside the member: the rules, what time it is, and what is closed.
 
     ``now`` is epoch milliseconds on a wall clock, None in stream time, where *now* is always the
-    instant at which something became due.
+    instant at which something became due. Without ``models`` nobody is scored.
     """
 
     book: RuleBook
     now: int | None = None
     closed: Closed = NOTHING
+    models: Models | None = None
 
 
 class Outcome(msgspec.Struct):
@@ -29,6 +32,8 @@ class Outcome(msgspec.Struct):
     member: Member
     triggers: list[TriggerMessage] = msgspec.field(default_factory=list)
     decisions: list[DecisionMessage] = msgspec.field(default_factory=list)
+    asked: list[Question | Bought] = msgspec.field(default_factory=list)
+    """What the trainer is told."""
     duplicate: bool = False
     late: bool = False
 

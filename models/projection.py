@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from models.events import CLASS_OF
 from models.explaining import recent_items, said
 from models.facts import activity_at, cart_of, opted_out
+from models.foreseeing import foreseen
 from models.marks import instant_of
 from models.member import Member
+from models.predicting import Library
 from models.rfm import table_at, unpack
 from models.rulebook import RuleBook
 from models.stages import BANDS, STAGES
@@ -20,10 +22,15 @@ _TYPES = tuple(CLASS_OF)
 _ACTIVE = STAGES.index("active")
 
 
-def project(member: Member, next_due: int | None, book: RuleBook | None = None) -> MemberUpdate:
+def project(
+    member: Member,
+    next_due: int | None,
+    book: RuleBook | None = None,
+    models: Library | None = None,
+) -> MemberUpdate:
     """Return the member's projection; ``next_due`` is the row's earliest deadline.
 
-    Without the rule book it is without what that says.
+    Without the rule book, or the models, it is without what those say.
     """
     member_id = None if member.anonymous else member.id
     anonymous_id = member.id if member.anonymous else None
@@ -67,6 +74,7 @@ def project(member: Member, next_due: int | None, book: RuleBook | None = None) 
         segments=() if book is None else tuple(_segments(member, book)),
         tags=tuple(_tags(member)),
         rfm=_rfm(member, book),
+        foreseen=foreseen(member, models),
         member_id=member_id,
         anonymous_id=anonymous_id,
     )

@@ -7,9 +7,10 @@ end all of them to ``until``. The result is deterministic, byte for byte.
 from collections.abc import Iterable, Iterator
 
 from models.decoding import Received
-from models.engine import advance, handle
+from models.engine import advance, handle, rescore
 from models.member import Member
 from models.outcome import Context, Outcome
+from models.predicting import Models
 from models.rulebook import RuleBook
 
 MemberKey = tuple[bool, str]
@@ -32,9 +33,9 @@ def in_order(events: Iterable[Received]) -> list[Received]:
 class Replay:
     """Folds events, in order of time, into members kept in memory."""
 
-    def __init__(self, book: RuleBook) -> None:
+    def __init__(self, book: RuleBook, models: Models | None = None) -> None:
         self.members: dict[MemberKey, Member] = {}
-        self._context = Context(book)
+        self._context = Context(book, models=models)
 
     def fold(self, received: Received) -> Outcome:
         """Fold one event; events of one member must come in order of time."""
@@ -43,6 +44,10 @@ class Replay:
         if member is None:
             member = self.members[key] = Member(key[1], key[0])
         return handle(member, received, self._context)
+
+    def rescore(self, at: int) -> list[Outcome]:
+        """Advance every member to ``at`` and score them there; members in order of their keys."""
+        return [rescore(self.members[key], at, self._context) for key in sorted(self.members)]
 
     def finish(self, until: int) -> Iterator[Outcome]:
         """Advance every member to ``until``; members in order of their keys."""

@@ -14,13 +14,18 @@ from models.events import Event
 from models.ids import name_hash
 from models.matching import Dispatch, Match, keys_of, matcher
 from models.policy import Policy
+from models.predictions import Predictions
 from models.rules import (
     FACT_CODE,
+    PREDICTED,
     Absence,
     BandEntered,
+    Crosses,
     EventHappens,
+    IsIn,
     Limits,
     Pattern,
+    Predicted,
     Rule,
     SegmentEntered,
     SegmentLeft,
@@ -93,7 +98,9 @@ class RuleBook:
         policy: Policy,
         limits: Limits,
         audiences: Audiences = NOBODY,
+        predictions: Predictions | None = None,
     ) -> None:
+        """Compile; without ``predictions`` nothing is scored, asked or learned."""
         self.rules: dict[str, Rule] = {rule.name: rule for rule in rules}
         self.rule_ids: dict[str, int] = {name: name_hash(name) for name in self.rules}
         self.reentry_of: dict[int, Rule] = {
@@ -106,6 +113,7 @@ class RuleBook:
         )
         self.bands = stages.bands
         self.audiences = audiences
+        self.predictions = predictions
         self.segments = compiled(audiences.segments)
         self.segment_names = {one.id: one.segment.name for one in self.segments}
         self.tags = {tag.name: tag for tag in audiences.tags}
@@ -127,6 +135,8 @@ class RuleBook:
         self.overtaken: dict[str, dict[str, list[Match | None]]] = {}
         for rule in sorted(self.rules.values(), key=lambda rule: rule.name):
             self._compile(rule)
+        # Those that a score concerns: what they read of it, and of members in which stages.
+        self.on_score: tuple[tuple[Watch, Predicted, frozenset[int]], ...] = ()
         # Those of them that may be due for a member of whom no log tells it.
         self.recalling: tuple[Watch, ...] = ()
         self._build_sides()
@@ -198,6 +208,11 @@ class RuleBook:
             for name, readings in readings_of(watch.when).items():
                 wheres = (where for where, _, _ in readings)
                 self.watch_sides.add(name, wheres, (watch, Reader(readings)))
+        self.on_score = tuple(
+            (watch, watch.when.measure, _stages_of(watch.rules))
+            for watch in self.watches.values()
+            if isinstance(watch.when, Crosses) and watch.when.measure in PREDICTED
+        )
         self.recalling = tuple(w for w in self.watches.values() if w.timed and w.source is not None)
 
     def _digest(self, stages: StageTable) -> int:
@@ -208,7 +223,21 @@ class RuleBook:
         audiences = self.audiences
         wanted = [(one.name, one.condition) for one in audiences.segments], audiences.tables
         lateness = self.limits.allowed_lateness
-        return name_hash(repr((tracks, watches, dates, stages, wanted, lateness)))
+        parts: tuple[object, ...] = (tracks, watches, dates, stages, wanted, lateness)
+        if self.predictions is not None:
+            # Members are looked at every week then.
+            parts = (*parts, "predicted")
+        return name_hash(repr(parts))
+
+
+def _stages_of(rules: Iterable[Rule]) -> frozenset[int]:
+    """Return the stages, by number, of members whom one of the rules may be about."""
+    found: set[str] = set()
+    for rule in rules:
+        tests = rule.condition.tests if rule.condition is not None else ()
+        words = [test.words for test in tests if isinstance(test, IsIn) and test.what == "stage"]
+        found |= set(STAGES).intersection(*words)
+    return frozenset(map(STAGES.index, found))
 
 
 def _keyed(pattern: Pattern, same: str | None) -> Pattern:

@@ -12,6 +12,8 @@ DERIVED_FACTS: tuple[str, ...] = ("cart_emptied",)
 
 # Codes of facts in marks and rows: event types from 0, derived facts from 120 on.
 FACT_CODE: dict[str, int] = CODE_OF | {name: 120 + n for n, name in enumerate(DERIVED_FACTS)}
+# What is read of a member who has just been scored.
+SCORED = "scored"
 FACT_OF: dict[int, str] = {code: name for name, code in FACT_CODE.items()}
 EVENT_TYPES: tuple[str, ...] = tuple(type_of(cls) for cls in CLASS_OF.values())
 assert tuple(CODE_OF) == EVENT_TYPES
@@ -122,14 +124,19 @@ class Sequence(msgspec.Struct, frozen=True, tag="sequence"):
     same: str | None = None
 
 
-Measure: TypeAlias = Literal["points", "orders", "spend"]
+Predicted: TypeAlias = Literal["churn", "expected_value"]
+PREDICTED: tuple[Predicted, ...] = ("churn", "expected_value")
+Measure: TypeAlias = Literal["points", "orders", "spend"] | Predicted
+# Numbers that stand until they are said anew; the others are of a window.
+STANDING: tuple[Measure, ...] = ("points", *PREDICTED)
 
 
 class Crosses(msgspec.Struct, frozen=True, tag="crosses"):
     """A number of the member goes up to ``at_least``, or down ``below``, and stays for ``dwell``.
 
     It can do so again once it was ``back``: below it on the way up, at least it on the way down.
-    Orders and spend are those of the last ``within`` milliseconds; points have no window.
+    Orders and spend are those of the last ``within`` milliseconds; the others have no window.
+    What is predicted is read when the member is scored, and goes with the member's own score.
     """
 
     measure: Measure
@@ -268,6 +275,14 @@ class RfmIs(msgspec.Struct, frozen=True, tag="rfm"):
     below: int | None
 
 
+class PredictedIs(msgspec.Struct, frozen=True, tag="predicted"):
+    """A prediction is so high; of a member who has no score it is not known, and does not hold."""
+
+    what: Predicted
+    at_least: float | None
+    below: float | None
+
+
 Requirement: TypeAlias = (
     OrdersAre
     | SpendIs
@@ -279,6 +294,7 @@ Requirement: TypeAlias = (
     | BirthdayKnown
     | Marked
     | RfmIs
+    | PredictedIs
 )
 
 
@@ -312,6 +328,13 @@ class Reentry(msgspec.Struct, frozen=True):
     every: int = 0
 
 
+class Rung(msgspec.Struct, frozen=True):
+    """One offer of a ladder, for members with at least this expected value (0: for everybody)."""
+
+    offer: str
+    worth: float = 0.0
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One rule; durations in milliseconds."""
 
@@ -335,8 +358,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     episode: str | None = None
     # Facts that cancel the open trigger, beside the rule's own ``of``; deadlines stay.
     overtaken_by: tuple[Pattern, ...] = ()
-    # Names of offers, gentlest first: of a series each step has its own, the last the rest.
-    ladder: tuple[str, ...] = ()
+    # Offers, gentlest first: of a series each step has its own, the last the rest.
+    ladder: tuple[Rung, ...] = ()
     # What the rule is there for: a row of the capabilities, or the words of a document.
     serves: str | None = None
 

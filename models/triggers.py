@@ -76,6 +76,8 @@ class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
     step: int | None = None
     day: str | None = None
     offer_id: str | None = None
+    # Of a score: what made it so, the strongest first, in the member's language.
+    because: tuple[str, ...] = ()
 
 
 class ContextItem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -99,6 +101,10 @@ class TriggerContext(msgspec.Struct, frozen=True, omit_defaults=True):
     tier: str | None = None
     points: float | None = None
     band: str | None = None
+    # As the rules see them: the smoothed probability that the member does not buy within the
+    # horizon, and what the member is expected to spend within the next 90 days.
+    churn: float | None = None
+    expected_value: float | None = None
 
 
 class Offer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -225,6 +231,32 @@ class RfmScores(msgspec.Struct, frozen=True, omit_defaults=True):
     table: str | None = None
 
 
+class ExpectedOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """The dates (UTC) between which eight of ten next orders fall, and the one in the middle."""
+
+    median: str
+    earliest: str
+    latest: str
+
+
+class Foreseen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was predicted of a member at the end of a day (UTC), by the model valid from a day."""
+
+    as_of: str
+    model: str
+    # The probability that no order follows within the horizon; rules go by the smoothed one.
+    churn: float
+    churn_smoothed: float
+    # What the next 90 days are expected to bring; eight of ten bring something in the interval.
+    expected_value: float = 0.0
+    expected_value_low: float | None = None
+    expected_value_high: float | None = None
+    # Told of who is more likely to order than not.
+    next_order: ExpectedOrder | None = None
+    # What moves the probability most, in words, of who is more likely to stay away than not.
+    reasons: tuple[str, ...] = ()
+
+
 class MemberUpdate(
     msgspec.Struct,
     frozen=True,
@@ -263,6 +295,7 @@ class MemberUpdate(
     segments: tuple[Belongs, ...] = ()
     tags: tuple[Carries, ...] = ()
     rfm: RfmScores | None = None
+    foreseen: Foreseen | None = None
     erased: bool = False
 
 

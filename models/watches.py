@@ -15,6 +15,9 @@ from models.matching import Match, keys_of, matcher, values_of
 from models.pace import Drop, Gaps
 from models.recalled import source_of
 from models.rules import (
+    PREDICTED,
+    SCORED,
+    STANDING,
     ActivityDrop,
     Condition,
     Count,
@@ -88,6 +91,8 @@ def readings_of(when: When) -> dict[str, list[Reading]]:
             read(after, same, _always(AFTER))
             for pattern in until:
                 read((pattern,), pattern.same, _always(UNTIL))
+        case Crosses(measure="churn" | "expected_value"):
+            found[SCORED] = []  # no event says it
         case Crosses(measure=measure):
             kind = "points" if measure == "points" else "purchase"
             value = {"points": _balance, "spend": _total, "orders": _always(1)}[measure]
@@ -156,6 +161,7 @@ class Watch:
             self.named
             or isinstance(when, TierEntered)
             or (isinstance(when, Crosses) and when.upward and not when.dwell)
+            or (isinstance(when, Crosses) and when.measure in PREDICTED and not when.dwell)
         )
         size = _size_of(when)
         self.kept_keys = min(KEPT_KEYS, max(8, KEPT_NUMBERS // size))
@@ -184,7 +190,7 @@ def _machine(when: When) -> tuple[Machine, object]:
         case Series(after=after, until=until, same=same):
             return Steps(), (after, until, same)
         case Crosses(measure=measure, level=level, back=back, upward=upward, within=within):
-            machine = level_of(when) if measure == "points" else window_of(when)
+            machine = level_of(when) if measure in STANDING else window_of(when)
             return machine, (measure, level, back, upward, within)
         case TierEntered():
             return Word(), ()

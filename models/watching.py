@@ -6,7 +6,10 @@ or did that should not have: the former becomes a candidate, the latter is withd
 
 from collections.abc import Iterator
 
+import msgspec
+
 from models import logs
+from models.counting import parts
 from models.decoding import Received
 from models.ids import content_hash
 from models.logs import Firing, Log, Seen
@@ -14,6 +17,7 @@ from models.marks import at_of, code_of, is_backfill, mark
 from models.member import Member
 from models.outcome import Candidate, Context, Outcome
 from models.overtaking import settle_open, withdraw
+from models.predicted import predicted
 from models.rulebook import RuleBook
 from models.rules import FACT_CODE, FACT_OF, Crosses, Rule, TierEntered
 from models.sequences import UNTIL
@@ -41,6 +45,32 @@ def fold_watches(
                     seen = Seen(where, what, name)
                     candidates += _fold(outcome, event, watch, one, seen, book)
     return candidates
+
+
+def fold_score(member: Member, book: RuleBook, silent: bool) -> Iterator[Candidate]:
+    """Let the watches read the score that the member has just been given.
+
+    A score is no event: it comes in order and is not corrected, so nothing recent is kept of it.
+    Of a member in a stage that no rule of a watch asks for nothing is kept at all.
+    """
+    at = member.advanced_to
+    for watch, what, stages in book.on_score:
+        number = predicted(member, what)
+        if number is None or member.stage not in stages:
+            member.logs.pop(watch.id, None)
+            continue
+        log = member.logs.get(watch.id, {}).get(ANY_KEY) or Log()
+        before = [watch.machine.dues(when, log) for when in watch.whens]
+        watch.machine.step(log, at, parts(number))
+        if watch.machine.is_over(log, at):
+            member.logs.pop(watch.id, None)
+            continue
+        member.logs.setdefault(watch.id, {})[ANY_KEY] = log
+        for rule, when, known in zip(watch.rules, watch.whens, before, strict=True):
+            for due in watch.machine.dues(when, log):
+                if due.at <= at and due not in known:
+                    candidate = _candidate(member, watch, rule, ANY_KEY, Firing(due, None), None)
+                    yield msgspec.structs.replace(candidate, silent=silent or candidate.silent)
 
 
 def _keys(member: Member, watch: Watch, key: str) -> list[str]:

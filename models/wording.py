@@ -24,6 +24,7 @@ from models.rules import (
     OrdersAre,
     Pattern,
     PointsAre,
+    PredictedIs,
     Reachable,
     Requirement,
     RfmIs,
@@ -105,6 +106,8 @@ _MEASURES = {
     "points": ("the points", "积分"),
     "orders": ("the orders", "订单数"),
     "spend": ("the spend", "消费金额"),
+    "churn": ("the churn probability", "流失概率"),
+    "expected_value": ("the expected value", "预期价值"),
 }
 _WORDS = {
     "stage": ("the stage", "阶段"),
@@ -476,6 +479,9 @@ def required(wanted: Requirement, chinese: bool) -> str:
             return f"{name} {_or(names_) if chinese else _either(names_, False)}"
         case RfmIs(what=what, at_least=low, below=high):
             return _range(_SCORES[what][form], low, high, None, chinese)
+        case PredictedIs(what=what, at_least=low, below=high):
+            name = _MEASURES[what][form].removeprefix("the ")
+            return _range(name, low, high, None, chinese)
 
 
 def _range(

@@ -5,6 +5,7 @@ import random
 import pytest
 from sim_world import Record
 
+from agents.day_ends import DayEnds
 from agents.deadlines import DeadlineIndex
 from agents.fold import Decoded, Refused
 from agents.merge import Merge, Wait
@@ -289,7 +290,9 @@ async def test_what_happened_while_the_ends_were_asked_for_is_not_safe_yet() -> 
             return {"browse": 0}
 
     merge: Merge[None] = Merge(["browse"], lambda _: Decoded(b"m", 0, None), lambda _: None)
-    pace = Pace(0, clock, Source(), merge, DeadlineIndex(lambda _: None))  # type: ignore[arg-type]
+    index = DeadlineIndex(lambda _: None)
+    ends = DayEnds(0, None, clock)  # type: ignore[arg-type]
+    pace = Pace(0, clock, Source(), merge, index, ends)  # type: ignore[arg-type]
     await pace.ask()
     pace.settle()
     assert pace.safe == 1_000

@@ -95,6 +95,7 @@ def test_every_metric_is_declared_under_a_name_of_its_own_and_documented_and_exp
 BOUNDED = {"type", "reason", "rule", "verdict", "before", "after", "topic", "version", "python"}
 BOUNDED.add("source")  # of the feeds that are watched: at most 256
 BOUNDED |= {"segment", "change"}  # of the segments in the file: at most 64
+BOUNDED |= {"members", "kind"}  # of the trainer: active or all; what it may decide
 
 
 def test_no_label_grows_with_the_members() -> None:

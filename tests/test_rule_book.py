@@ -65,7 +65,8 @@ WANTED: dict[str, tuple[str, ...]] = {
     "exit survey": ("exit_survey",),
     "sunset candidate": ("sunset_candidate",),
     "save play with a person": ("save_valuable",),
-    "early churn warning": ("churn_warning",),
+    "early churn warning": ("churn_warning", "churn_risk_high"),
+    "the risk is over": ("churn_risk_fell",),
 }
 
 # Rows of the capabilities that a trigger can serve: A2 to A7, and of A9 what is a trigger.
@@ -128,8 +129,9 @@ def test_a_rule_is_shown_to_fire_and_not_to_fire(name: str) -> None:
 
 @names
 def test_a_rule_is_shown_at_the_edge_of_time_to_the_millisecond(name: str) -> None:
-    events = {event.at - case.start for case in cases_of(name) for event in case.events}
-    assert any(at + 1 in events or at - 1 in events for at in events)
+    cases = cases_of(name)
+    found = {one.at - case.start for case in cases for one in (*case.events, *case.scores)}
+    assert any(at + 1 in found or at - 1 in found for at in found)
 
 
 @pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.mode == "live"])
@@ -176,7 +178,9 @@ def test_the_birthday_is_seven_days_ahead() -> None:
 
 def test_people_take_care_of_the_valuable_the_unhappy_and_of_sunsets() -> None:
     by_people = {name for name, rule in RULES.items() if rule.route == "agent_task"}
-    assert by_people == {"save_valuable", "unhappy_review", "sunset_candidate"}
+    assert by_people == {
+        *("save_valuable", "unhappy_review", "sunset_candidate", "churn_risk_fell"),
+    }
 
 
 def test_the_win_back_ladder_has_an_offer_for_each_step() -> None:

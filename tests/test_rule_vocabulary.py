@@ -22,6 +22,7 @@ from models.rules import (
     PointsAre,
     Reachable,
     Rule,
+    Rung,
     Sequence,
     Series,
     SpendIs,
@@ -273,7 +274,8 @@ def test_mode_ladder_and_what_it_serves_are_read(tmp_path: Path) -> None:
     series = "{series: {after: register, steps: [1d, 2d], until: purchase}}"
     more = "mode: shadow\nladder: [five, ten]\nserves: A3.16\n"
     rule = loaded(tmp_path, series, more)
-    assert (rule.mode, rule.ladder, rule.serves) == ("shadow", ("five", "ten"), "A3.16")
+    assert (rule.mode, rule.serves) == ("shadow", "A3.16")
+    assert rule.ladder == (Rung("five"), Rung("ten"))
     plain = loaded(tmp_path, series)
     assert (plain.mode, plain.ladder, plain.serves, plain.condition) == ("live", (), None, None)
 

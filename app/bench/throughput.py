@@ -24,6 +24,7 @@ from app.bench.place import BenchError, Place, place, say, worker
 from app.bench.simple_job import Fired, Record, digest, digest_of, oracle
 from app.event_reading import Record as EventRecord
 from app.options import book_of
+from app.oracle import outcomes
 from app.producing import EventProducer, produce_all
 from app.simulator import DEFAULT_END_MS, simulate
 from app.topology import client_config, output_topics
@@ -31,7 +32,6 @@ from app.worker_process import WorkerProcess
 from config.settings import Settings
 from models.decoding import Received, receive
 from models.events import TOPIC_OF
-from models.replay import replay
 from models.rulebook import RuleBook
 from models.triggers import Trigger, TriggerMessage
 
@@ -216,7 +216,7 @@ def simulated_events(events: int) -> list[EventRecord]:
 def said_by_replay(log: Iterable[EventRecord], book: RuleBook) -> set[str]:
     """Return the triggers and cancellations that a replay gives, each as a line."""
     events = [_received(record, place) for place, record in enumerate(log)]
-    return {line_of(message) for outcome in replay(events, book) for message in outcome.triggers}
+    return {line_of(said) for outcome in outcomes(events, book) for said in outcome.triggers}
 
 
 def _received(record: EventRecord, offset: int) -> Received:

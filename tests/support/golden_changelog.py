@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from scripted_models import ScriptedModels
 
 from agents.fold import Decoded
 from agents.group import Group
@@ -69,12 +70,17 @@ def inputs(version: int) -> tuple[Path, Path]:
 def book(version: int = rows.VERSION) -> RuleBook:
     """The rules of the golden files: copies, so that the shop's own may change."""
     found = load_config(inputs(version)[0])
-    return RuleBook(found.rules, found.stages, found.policy, Limits(), found.audiences)
+    # Predictions came with version 2, and are in no older file.
+    predictions = found.predictions if version > 1 else None
+    chosen = (found.rules, found.stages, found.policy, Limits(), found.audiences, predictions)
+    return RuleBook(*chosen)
 
 
 def fold_with(rules: RuleBook) -> MemberFold:
+    """Members who have bought are scored as a script says, so that no learning changes a byte."""
+    stats, models = MemberStats(), ScriptedModels()
     return MemberFold(
-        rules, OutputTopics(), lambda key, count: 0, 1, "/golden", BadShare(), MemberStats()
+        rules, OutputTopics(), lambda key, count: 0, 1, "/golden", BadShare(), stats, models=models
     )
 
 

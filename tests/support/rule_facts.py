@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 from core_builders import event, received
+from msgspec.structs import replace
 
 from app.rule_cases import Case, Expected, Result
 from app.rule_tests import Failure, run_cases
@@ -110,6 +111,8 @@ FACTS: dict[str, Facts] = {
     "checkout_abandoned": Facts(
         "24h", wait="30m", begins=("begin_checkout",), ends=ORDERED, again="1d"
     ),
+    "churn_risk_fell": Facts("7d", (TICKET, RETURN), stands=("visit", "purchase"), again="60d"),
+    "churn_risk_high": Facts("7d", SIGNS, again="60d"),
     "churn_warning": Facts("7d", SIGNS),
     "complete_profile": Facts("7d", wait="9d", begins=("register",), ends=("profile",)),
     "event_followup": Facts("2d", wait="1d", begins=("attended",), ends=ORDERED, again="7d"),
@@ -208,7 +211,7 @@ def failures_of(
     it were live.
     """
     (mine,) = [found for found in config.rules if found.name == rule]
-    alone = msgspec.structs.replace(config, rules=(msgspec.structs.replace(mine, mode="live"),))
+    alone = replace(config, rules=(replace(mine, mode="live"),))
     failed: list[Failure] = []
     for case in cases_of(FACTS[rule], cases):
         failed += run_cases([(rule, case)], alone)
@@ -241,11 +244,11 @@ def _waits(facts: Facts, base: Case, began: int) -> Iterator[Case]:
     before += [received(_event(kind, began - _MINUTE), 9) for kind in facts.given]
     for kind in facts.begins:
         events = (*before, received(_event(kind, began), len(before)))
-        yield msgspec.structs.replace(
+        yield replace(
             base, name=f"{kind} begins it", events=events, until=raised, expect=base.expect
         )
     for kind in facts.ends:
-        short = msgspec.structs.replace(base, expect=base.expect[:-1])
+        short = replace(base, expect=base.expect[:-1])
         yield _and(short, kind, raised - 1, None, "ends it", until=raised)
         yield _and(base, kind, raised, "cancelled", "comes too late")
 
@@ -267,11 +270,12 @@ def _twice(base: Case, after: int, result: Result) -> Case:
         if "order_id" in found:
             found["order_id"] += "-later"
         events.append(received(found, len(events)))
-    again = msgspec.structs.replace(base.expect[-1], at=base.expect[-1].at + after, result=result)
-    return msgspec.structs.replace(
+    again = replace(base.expect[-1], at=base.expect[-1].at + after, result=result)
+    return replace(
         base,
         name=f"{base.name}, and again {after} ms later",
         events=tuple(events),
+        scores=(*base.scores, *(replace(one, at=one.at + after) for one in base.scores)),
         until=again.at,
         expect=(*base.expect, again),
     )
@@ -282,7 +286,7 @@ def _and(
 ) -> Case:
     """The case with one more event, and what the rule does because of it."""
     more = () if result is None else (Expected(at, result),)
-    return msgspec.structs.replace(
+    return replace(
         base,
         name=f"{base.name}: {kind} {says}",
         events=(*base.events, received(_event(kind, at), len(base.events))),
@@ -302,6 +306,6 @@ def _raised_case(cases: Iterable[Case]) -> Case:
     for case in cases:
         at_the_end = case.expect and case.expect[-1].at >= max(one.at for one in case.events)
         if at_the_end and all(one.result in ("raised", "shadow") for one in case.expect):
-            live = tuple(msgspec.structs.replace(one, result="raised") for one in case.expect)
-            return msgspec.structs.replace(case, expect=live)
+            live = tuple(replace(one, result="raised") for one in case.expect)
+            return replace(case, expect=live)
     raise LookupError("no case ends with the rule being raised")

@@ -7,6 +7,7 @@ from sim_world import Process, VirtualClock, World
 from toy_job import Event, State, ToyFold
 
 from agents.lane import Lane, LaneLimits
+from agents.ports import Days
 from agents.recovery import fence, recover
 
 
@@ -22,6 +23,7 @@ class Worker:
         fold: ToyFold | None = None,
         until: int | None = None,
         limits: LaneLimits | None = None,
+        days: Days | None = None,
     ) -> None:
         self.world = world
         self.process = Process(world, name, die_at)
@@ -41,6 +43,7 @@ class Worker:
             on_failure=self._failed,
             on_lateness=self.lateness.append,
             limits=limits,
+            days=days,
         )
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -1,0 +1,106 @@
+"""A replay that learns: members are asked, days are closed, and each day has its own model.
+
+The same core and the same trainer as the workers', in the order that stream time has: the events of
+a day, then the questions at its end, then the day is closed, which gives the model of the next.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from models.asking import Bought, Question
+from models.decoding import Received
+from models.engine import advance
+from models.known_models import KnownModels
+from models.member import Member
+from models.model import Model
+from models.outcome import Context, Outcome
+from models.predictions import Predictions
+from models.replay import MemberKey, Replay, key_of
+from models.rulebook import RuleBook
+from models.scoring import number_of
+from models.times import DAY
+
+WEEK = 7
+
+
+class Learner(Protocol):
+    """The part of ``models.training.Trainer`` that is needed here."""
+
+    def asked(self, question: Question) -> None:
+        """Take note of a question."""
+
+    def bought(self, bought: Bought) -> None:
+        """Take note of a purchase."""
+
+    def close(self, day: int) -> Model:
+        """Learn what the end of a day has answered; return the model of the next day."""
+
+
+class Course:
+    """Folds events, in order of time, into members kept in memory, and learns from them.
+
+    Without a learner it is a replay, and nobody is scored.
+    """
+
+    def __init__(self, book: RuleBook, learner: Learner | None = None) -> None:
+        self._learner = learner
+        self.known = KnownModels(book.predictions or Predictions(), live=False)
+        self._context = Context(book, models=self.known)
+        self._run = Replay(book, None if learner is None else self.known)
+        # Who has bought, by the remainder of their numbers: that decides when they are asked.
+        self._asked: tuple[dict[MemberKey, Member], ...] = tuple({} for _ in range(WEEK))
+        self._day: int | None = None
+        self.models: dict[int, Model] = {}
+        """Every model so far, by the day that it is valid from."""
+
+    @property
+    def members(self) -> dict[MemberKey, Member]:
+        """Return the members as they are now."""
+        return self._run.members
+
+    def fold(self, received: Received) -> Iterator[Outcome]:
+        """Close the days before the event, then fold it; yield what follows from each."""
+        yield from self._reach(received.at // DAY)
+        outcome = self._run.fold(received)
+        member = outcome.member
+        if self._learner is not None and member.rhythm is not None:
+            remainder = number_of(member.id) % WEEK
+            self._asked[remainder].setdefault(key_of(received), member)
+        self._tell(outcome)
+        yield outcome
+
+    def finish(self, until: int) -> Iterator[Outcome]:
+        """Close the whole days before ``until`` and advance every member to it."""
+        yield from self._reach(until // DAY)
+        for outcome in self._run.finish(until):
+            self._tell(outcome)
+            yield outcome
+
+    def _reach(self, day: int) -> Iterator[Outcome]:
+        learner = self._learner
+        if learner is None:
+            return
+        if self._day is None:
+            # Nobody is known yet: the day before the first is closed without questions.
+            self._learn(learner.close(day - 1))
+            self._day = day
+        while self._day < day:
+            # Asked on days of which number and day together are a multiple of seven.
+            for member in self._asked[-self._day % WEEK].values():
+                outcome = advance(member, (self._day + 1) * DAY, self._context)
+                self._tell(outcome)
+                yield outcome
+            self._learn(learner.close(self._day))
+            self._day += 1
+
+    def _tell(self, outcome: Outcome) -> None:
+        learner = self._learner
+        for message in outcome.asked if learner is not None else ():
+            if isinstance(message, Question):
+                learner.asked(message)  # type: ignore[union-attr]
+            else:
+                learner.bought(message)  # type: ignore[union-attr]
+
+    def _learn(self, model: Model) -> None:
+        self.models[model.valid_from] = model
+        self.known.learn(model)

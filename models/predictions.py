@@ -1,0 +1,14 @@
+"""What the business chose about predictions."""
+
+import msgspec
+
+
+class Predictions(msgspec.Struct, frozen=True):
+    """How far predictions look, who is asked, and what an order earns."""
+
+    horizon: int = 30
+    """Days without a purchase that count as churn."""
+    share: float = 1.0
+    """Share of the members whose questions are learned from; scored are all."""
+    margin: float = 1.0
+    """Share of an order's total that is earned: expected value is given in it."""
