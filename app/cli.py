@@ -19,6 +19,8 @@ PARTS = (
     "app.replay_command",
     "app.rules_commands",
     "app.rfm_command",
+    "app.evaluate.commands",
+    "app.try_.commands",
     "app.member_command",
     "app.why_command",
     "app.contracts",

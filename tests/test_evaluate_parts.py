@@ -1,0 +1,103 @@
+"""What the evaluation stands on: who bought when, who may know what in which week, baselines."""
+
+import random
+
+import numpy as np
+import pytest
+
+from app.evaluate.bgnbd import no_order
+from app.evaluate.histories import Histories, Money
+from app.evaluate.recency import recency
+from app.evaluate.weeks import weeks_of
+from models.btyd import BgNbd
+
+ORDERS = [(0, 3, 500), (0, 3, 100), (0, 10, 200), (1, 5, 900), (0, 40, 50), (2, 0, 1)]
+
+
+@pytest.fixture
+def histories() -> Histories:
+    shuffled = ORDERS[:]
+    random.Random(4).shuffle(shuffled)
+    return Histories((member, day) for member, day, _ in shuffled)
+
+
+def test_the_next_purchase_day_is_strictly_after_the_day(histories: Histories) -> None:
+    member, day = np.array([0, 0, 0, 0, 1, 2]), np.array([0, 3, 10, 40, 4, 0])
+    assert histories.days_until_next(member, day).tolist() == [3, 7, 30, -1, 1, -1]
+
+
+def test_churned_means_no_purchase_day_up_to_the_last_day_of_the_horizon(
+    histories: Histories,
+) -> None:
+    member, day = np.array([0, 0, 0]), np.array([10, 9, 40])
+    assert histories.churned(member, day, 30).tolist() == [False, False, True]
+    assert histories.churned(member, day, 29).tolist() == [True, False, True]
+
+
+def test_money_adds_up_every_amount_of_its_days() -> None:
+    money = Money([*ORDERS, (0, 11, -150)])
+    member, day = np.array([0, 0, 0, 1, 2]), np.array([2, 3, 9, 5, 0])
+    assert money.within(member, day, 30).tolist() == [650, 50, 50, 0, 0]
+    assert money.within(member, day, 31).tolist() == [650, 50, 100, 0, 0]
+    assert money.by(member, day).tolist() == [0, 600, 600, 900, 1]
+
+
+def test_summaries_know_nothing_of_later_days(histories: Histories) -> None:
+    x, t_x, age = histories.summaries(10)
+    assert x.tolist() == [1, 0, 0]
+    assert t_x.tolist() == [7, 0, 0]
+    assert age.tolist() == [7, 5, 10]
+    x, _, _ = histories.summaries(4)
+    assert x.tolist() == [0, 0]
+    member, days, first, last = histories.known(10)
+    assert list(zip(member, days, first, last, strict=True)) == [
+        (0, 2, 3, 10),
+        (1, 1, 5, 5),
+        (2, 1, 0, 0),
+    ]
+
+
+def test_nobody_has_no_history() -> None:
+    nobody = Histories([])
+    assert nobody.members == 0
+    assert [len(part) for part in nobody.summaries(100)] == [0, 0, 0]
+
+
+def test_a_week_knows_only_labels_that_are_due() -> None:
+    day = np.sort(np.random.default_rng(5).integers(0, 90, 500))
+    weeks = weeks_of(day, 0, 89, 30)
+    for week in weeks:
+        assert (day[week.known] + 30 <= week.begins).all()
+        assert (day[week.known.stop :] + 30 > week.begins).all()
+        asked = day[week.asked]
+        assert ((asked >= week.begins) & (asked < week.begins + 7)).all()
+    assert sum(week.asked.stop - week.asked.start for week in weeks) == 500
+
+
+def test_recency_learns_a_rising_curve_and_only_from_the_past() -> None:
+    chance = np.random.default_rng(6)
+    day = np.sort(chance.integers(0, 200, 20_000))
+    silence = chance.integers(0, 60, 20_000)
+    truth = 0.1 + 0.8 * silence / 60
+    churned = chance.random(20_000) < truth
+    weeks = weeks_of(day, 0, 199, 30)
+    said = recency(weeks, silence, churned)
+    assert (said[day < 30] == 0.5).all()
+    late = day >= 150
+    assert np.abs(said[late] - truth[late]).mean() < 0.03
+    # What comes true after the last week began changes nothing that was said.
+    changed = churned.copy()
+    changed[day > 196 - 30] ^= True
+    assert (recency(weeks, silence, changed) == said).all()
+
+
+def test_bg_nbd_of_many_is_that_of_each() -> None:
+    model = BgNbd(r=0.24, alpha=4.4 * 7, a=0.79, b=2.43)
+    chance = random.Random(7)
+    states = [(0, 0.0, 10.0), (3, 20.0, 300.0), (400, 300.0, 2000.0)]
+    for _ in range(50):
+        t_x = chance.uniform(0, 200)
+        states.append((chance.randrange(1, 30), t_x, t_x + chance.uniform(0, 200)))
+    x, t_x, age = (np.array(column, np.float64) for column in zip(*states, strict=True))
+    said = no_order(model, x, t_x, age, 30)
+    assert said.tolist() == pytest.approx([model.p_no_order(*state, 30) for state in states])
