@@ -1,0 +1,1 @@
+"""``lifecycle try``: a shop's own order export becomes one page about its members."""

@@ -1,0 +1,431 @@
+"""Reading a shop's order export: orders and refunds, and what could not be read.
+
+The columns are found (``columns``), or given by the map of ``import csv``.
+"""
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+import orjson
+
+from app.event_files import GZIP_ERRORS, Event, open_bytes
+from app.importers import shop_csv
+from app.importers.csv_map import load_map
+from app.importers.report import InputError, Report
+from app.try_ import amounts, dates
+from app.try_.columns import Columns, find
+from models.decoding import LAST_EVENT, InvalidEvent, Received, receive
+from models.events import TOPIC_OF, Purchased, Refunded
+
+_DELIMITERS = ",;\t|"
+_ENCODINGS = ("utf-8-sig", "gb18030", "cp1252")
+_QUOTED = re.compile(r'"[^"]*"')
+# Bytes that the encoding and the delimiter are told from, and lines that the columns are.
+_HEAD_BYTES = 1 << 18
+_HEAD_ROWS = 2_000
+# Bad lines that are named one by one.
+NAMED = 50
+_CODE = len("EUR")
+# What exports write where there is no member; WooCommerce has its guests under 0.
+_NOBODY = frozenset(("", "0", "-", "nan", "null", "none", "n/a", "guest"))
+# What is said of an order that never was one, in exports of usual shops.
+_NOT_BOUGHT = frozenset(
+    [
+        "cancelled",
+        "canceled",
+        "voided",
+        "failed",
+        "pending",
+        "unpaid",
+        "expired",
+        "refunded",
+        "trash",
+        "draft",
+        "checkout-draft",
+        "on-hold",
+        "pending_payment",
+        "pending-payment",
+        "awaiting_payment",
+        "closed",
+        "rejected",
+        "已取消",
+        "交易关闭",
+        "已关闭",
+        "待付款",
+        "未付款",
+        "等待买家付款",
+        "待支付",
+        "未支付",
+        "已退款",
+        "退款成功",
+    ]
+)
+
+
+class Order(msgspec.Struct, frozen=True, array_like=True):
+    """One order, or with negative ``cents`` what went back; ``at`` in epoch milliseconds."""
+
+    member: str
+    id: str
+    at: int
+    cents: int
+
+
+class Bad(msgspec.Struct, frozen=True):
+    """A line that could not be read: its number in the file, the column, and why."""
+
+    line: int
+    column: str
+    reason: str
+
+
+class Book(msgspec.Struct):
+    """What an export gave: events and orders in order of time, and what was left out."""
+
+    events: list[Received]
+    orders: list[Order]
+    rows: int
+    bad: list[Bad]  # the first ones
+    bad_count: int
+    left_out: dict[str, int]
+    columns: dict[str, str]
+    currency: str | None
+
+
+class _Line(msgspec.Struct):
+    number: int
+    order: str
+    member: str
+    time: str
+    total: str
+    quantity: str
+    price: str
+    status: str
+    currency: str
+
+
+class _Complaints:
+    """Lines that could not be read, and lines that are left out on purpose."""
+
+    def __init__(self) -> None:
+        self.bad: list[Bad] = []
+        self.count = 0
+        self.left_out: Counter[str] = Counter()
+
+    def add(self, line: int, column: str, reason: str) -> None:
+        """Note a bad line."""
+        self.count += 1
+        if len(self.bad) < NAMED:
+            self.bad.append(Bad(line, column, reason))
+
+
+def read(
+    path: Path, zone: ZoneInfo, map_path: Path | None, progress: Callable[[int], None]
+) -> Book:
+    """Return the orders of a CSV (or CSV.gz) file.
+
+    Raises ``InputError`` with one line when it is no export of orders, ``ConfigErrors`` for a wrong
+    map, ``OSError`` when it cannot be read.
+    """
+    if map_path is not None:
+        return _mapped(path, map_path, progress)
+    complaints = _Complaints()
+    columns, lines, rows = _lines(path, progress, complaints)
+    try:
+        instant = dates.reader_of([line.time for line in lines], zone)
+    except dates.Ambiguous:
+        raise InputError(
+            f"{path}:2: {columns.name(columns.time)}: the dates may have the day or the month "
+            "first "
+            f"({lines[0].time}); say which with --map"
+        ) from None
+    reader = _OrderReader(columns, lines, instant, complaints)
+    orders = reader.orders()
+    currency = reader.currency
+    events = [event for order in orders for event in _event(order, currency, complaints)]
+    return _book(path, events, rows, complaints, columns.named(), currency)
+
+
+def _mapped(path: Path, map_path: Path, progress: Callable[[int], None]) -> Book:
+    complaints = _Complaints()
+    report = Report(progress, complaints.add)
+    found = shop_csv.read(path, load_map(map_path), report)
+    events = [one for event in found for one in _received(event, complaints)]
+    named = Counter(event["currency"] for event in found if event.get("currency"))
+    for reason, skipped in report.skipped.items():
+        if ": " not in reason:  # not bad, only not mapped
+            complaints.left_out[reason] += skipped.count
+    currency = named.most_common(1)[0][0] if named else None
+    return _book(path, events, report.rows, complaints, {"map": map_path.name}, currency)
+
+
+def _book(
+    path: Path,
+    events: list[Received],
+    rows: int,
+    complaints: _Complaints,
+    columns: dict[str, str],
+    currency: str | None,
+) -> Book:
+    events.sort(key=lambda event: (event.at, event.rank))
+    orders = [order for event in events if (order := _order(event)) is not None]
+    if not any(order.cents >= 0 for order in orders):
+        first = complaints.bad[0] if complaints.bad else None
+        why = f"{path}:{first.line}: {first.column}: {first.reason}" if first else f"{path}"
+        raise InputError(f"{why}: none of the {rows} lines gives an order")
+    return Book(
+        events,
+        orders,
+        rows,
+        sorted(complaints.bad, key=lambda bad: bad.line),
+        complaints.count,
+        dict(complaints.left_out),
+        columns,
+        currency,
+    )
+
+
+def _lines(
+    path: Path, progress: Callable[[int], None], complaints: _Complaints
+) -> tuple[Columns, list[_Line], int]:
+    delimiter, encoding = _dialect(path)
+    lines: list[_Line] = []
+    rows = _rows(path, delimiter, encoding)
+    try:
+        _, header = next(rows)
+    except StopIteration:
+        raise InputError(f"{path}: the file is empty") from None
+    head = [row for _, row in zip(range(_HEAD_ROWS), rows, strict=False)]
+    if not head:
+        raise InputError(f"{path}:1: there is no line below the header")
+    columns = find(path, [name.strip() for name in header], [row for _, row in head])
+    roles = ("order", "member", "time", "total", "quantity", "price", "status", "currency")
+    places = [getattr(columns, role) for role in roles]
+    least = max(at for at in places if at is not None) + 1
+    count = 0
+    for chunk in (head, rows):
+        for number, row in chunk:
+            count += 1
+            if count % 50_000 == 0:
+                progress(count)
+            if len(row) < least:
+                complaints.add(
+                    number, columns.name(min(least, len(header)) - 1), "the line is too short"
+                )
+                continue
+            cells = ["" if at is None else row[at].strip() for at in places]
+            lines.append(_Line(number, *cells))
+    if not lines:
+        raise InputError(f"{path}:2: no line has as many columns as the header")
+    return columns, lines, count
+
+
+def _dialect(path: Path) -> tuple[str, str]:
+    """Return what parts the columns, and the encoding."""
+    with open_bytes(path) as file:
+        try:
+            head = file.read(_HEAD_BYTES)
+        except GZIP_ERRORS as error:
+            raise InputError(f"{path}: the gzip data is damaged: {error}") from error
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    else:
+        encoding = next((name for name in _ENCODINGS if _decodes(head, name)), "")
+    if not encoding or "\0" in head.decode(encoding, "replace"):
+        raise InputError(f"{path}: not a text file")
+    lines = head.decode(encoding, "replace").splitlines()
+    first = _QUOTED.sub("", lines[0]) if lines else ""
+    return max(_DELIMITERS, key=first.count), encoding
+
+
+def _decodes(head: bytes, encoding: str) -> bool:
+    try:
+        codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _rows(path: Path, delimiter: str, encoding: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each line that is not blank, the header first, with the number it begins at."""
+    with (
+        open_bytes(path) as raw,
+        io.TextIOWrapper(raw, encoding, errors="replace", newline="") as text,
+    ):
+        reader = csv.reader(text, delimiter=delimiter)
+        number = 1
+        try:
+            for row in reader:
+                if any(cell and not cell.isspace() for cell in row):
+                    yield number, row
+                number = reader.line_num + 1
+        except GZIP_ERRORS as error:
+            raise InputError(f"{path}: the gzip data is damaged: {error}") from error
+        except csv.Error as error:
+            raise InputError(f"{path}:{number}: not CSV: {error}") from error
+
+
+class _OrderReader:
+    """Joins lines to orders.
+
+    A total that repeats on every line of an order, or stands on its first line only, is the
+    order's; otherwise each line has its own, and they are added up.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        lines: list[_Line],
+        instant: dates.Reader,
+        complaints: _Complaints,
+    ) -> None:
+        self._columns = columns
+        self._complaints = complaints
+        self._instant = instant
+        self._by_order = _by_order(lines, columns.order is not None)
+        self._total = amounts.reader_of(line.total for line in lines)
+        self._quantity = amounts.reader_of(line.quantity for line in lines)
+        self._price = amounts.reader_of(line.price for line in lines)
+        self._of_order = self._is_of_order()
+        self.currency = _currency(lines)
+
+    def orders(self) -> list[Order]:
+        """Return the orders, as they stand in the file."""
+        return [order for lines in self._by_order for order in self._order(lines)]
+
+    def _is_of_order(self) -> bool:
+        if self._columns.total is None:
+            return False
+        several = [lines for lines in self._by_order if len(lines) > 1]
+        same = sum(
+            all(line.total in ("", lines[0].total) for line in lines[1:]) for lines in several
+        )
+        return 2 * same > len(several)
+
+    def _order(self, lines: list[_Line]) -> Iterator[Order]:
+        first = lines[0]
+        status = "_".join(first.status.lower().split())
+        if status in _NOT_BOUGHT:
+            self._complaints.left_out[first.status] += len(lines)
+            return
+        member = next((line.member for line in lines if line.member.lower() not in _NOBODY), "")
+        if not member:
+            self._complaints.left_out[""] += len(lines)
+            return
+        read = [known for line in lines if (known := self._line(line, line is first)) is not None]
+        for sign in (1, -1):
+            side = [(at, amount) for at, amount in read if (amount < 0) is (sign < 0)]
+            if side:
+                total = sum(amount for _, amount in side)
+                yield Order(member, first.order, min(at for at, _ in side), _cents(total))
+
+    def _line(self, line: _Line, is_first: bool) -> tuple[int, int] | None:
+        """Return instant and amount of a line; None when it is bad, or only more of an order."""
+        columns = self._columns
+        if not is_first and self._of_order:
+            return None
+        at = self._instant(line.time)
+        if at is None or at > LAST_EVENT:
+            self._bad(line, columns.time, line.time, "a time")
+            return None
+        if columns.total is not None:
+            amount = self._total(line.total)
+            if amount is None:
+                self._bad(line, columns.total, line.total, "an amount")
+                return None
+            return at, amount * amounts.PARTS
+        quantity, price = self._quantity(line.quantity), self._price(line.price)
+        if quantity is None:
+            self._bad(line, columns.quantity, line.quantity, "a number")
+            return None
+        if price is None:
+            self._bad(line, columns.price, line.price, "an amount")
+            return None
+        return at, quantity * price
+
+    def _bad(self, line: _Line, column: int | None, cell: str, wanted: str) -> None:
+        reason = f"was not {wanted}: {cell[:40]}" if cell else "was empty"
+        self._complaints.add(line.number, self._columns.name(column), reason)
+
+
+def _currency(lines: list[_Line]) -> str | None:
+    """Return the currency that most lines name, else the one of a symbol beside an amount."""
+    named = Counter(line.currency.upper() for line in lines if len(line.currency) == _CODE)
+    if named:
+        return named.most_common(1)[0][0]
+    some = lines[:_HEAD_ROWS]
+    return amounts.currency_of(cell for line in some for cell in (line.total, line.price))
+
+
+def _by_order(lines: list[_Line], named: bool) -> list[list[_Line]]:
+    """Return the lines of each order; a number that two members share is two orders."""
+    if not named:
+        return [[_numbered(line)] for line in lines]
+    found: dict[tuple[str, str], list[_Line]] = {}
+    member_of: dict[str, str] = {}
+    for line in lines:
+        if not line.order:
+            found["", str(line.number)] = [_numbered(line)]
+            continue
+        member = line.member or member_of.get(line.order, "")
+        member_of.setdefault(line.order, member)
+        found.setdefault((line.order, member), []).append(line)
+    return list(found.values())
+
+
+def _numbered(line: _Line) -> _Line:
+    return msgspec.structs.replace(line, order=f"line {line.number}")
+
+
+def _cents(amount: int) -> int:
+    """Return the cents of an amount in millionths of millionths, half a cent away from zero."""
+    cents = (abs(amount) * 100 * 2 + amounts.PARTS**2) // (2 * amounts.PARTS**2)
+    return cents if amount >= 0 else -cents
+
+
+def _event(order: Order, currency: str | None, complaints: _Complaints) -> Iterator[Received]:
+    event: Event = {
+        "type": "purchase" if order.cents >= 0 else "refund",
+        "member_id": order.member,
+        "occurred_at": order.at,
+        "order_id": order.id,
+        "total": abs(order.cents) / 100,
+    }
+    if order.cents >= 0 and currency is not None:
+        event["currency"] = currency
+    yield from _received(event, complaints)
+
+
+def _received(event: Event, complaints: _Complaints) -> Iterator[Received]:
+    member = event.get("member_id") or event["anonymous_id"]
+    topic = TOPIC_OF[event["type"]]
+    try:
+        yield receive(topic, orjson.dumps(event), member.encode(), 0, 0, event["occurred_at"])
+    except InvalidEvent as error:
+        complaints.add(0, error.path.removeprefix("$."), error.reason)
+
+
+def _order(received: Received) -> Order | None:
+    event = received.event
+    if event.member_id is None:
+        return None
+    if isinstance(event, Purchased):
+        return Order(event.member_id, event.order_id, received.at, round(event.total * 100))
+    if isinstance(event, Refunded) and event.total is not None:
+        return Order(event.member_id, event.order_id, received.at, -round(event.total * 100))
+    return None
+
+
+def members_of(orders: Sequence[Order]) -> dict[str, list[Order]]:
+    """Return each member's orders and refunds, oldest first."""
+    found: dict[str, list[Order]] = {}
+    for order in orders:
+        found.setdefault(order.member, []).append(order)
+    return found

@@ -1,0 +1,159 @@
+"""What is predicted of the members, by the course that the live trainer takes over their orders.
+
+Every member is asked once a week, labels are learned when they are due and not before, and each
+answer is judged by what happened.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+
+from app.evaluate import metrics
+from app.evaluate.asked import Rows, ask
+from app.evaluate.counting import TooShort, days_that_count
+from app.evaluate.reading import log_of
+from app.try_.foresight import Bin, Foresight, Predictions, Quality, TooLittle
+from models.asking import Bought, Question
+from models.churn import Scorer
+from models.decoding import Received
+from models.features import FEATURES
+from models.model import Model
+from models.next_order import usual
+from models.reason_codes import because
+from models.rhythm import Rhythm
+from models.scoring import heard
+from models.training import Trainer
+
+# Below any of these the quality is not stated.
+DAYS_WANTED = 120
+ROWS_WANTED = 500
+EACH_WANTED = 50
+# Reasons that are said, of those that add so much to the log odds.
+REASONS, WORTH_A_WORD = 2, 0.1
+
+
+def predict(
+    events: Sequence[Received],
+    members: Collection[str],
+    horizon: int,
+    progress: Callable[[float], None],
+) -> Predictions | None:
+    """Return everything that is predicted at the end of the last event's day.
+
+    ``members`` are learned from, everybody is predicted. ``progress`` gets the share done. None
+    when nobody ordered anything by name.
+    """
+    log = log_of(events)
+    if log.last < log.first:
+        return None
+    part = log_of(event for event in events if event.event.member_id in members)
+    learner = _Recorder(horizon)
+    rows = ask(part, learner, _see_nothing, lambda _, done, of: progress(done / (of or 1)))
+    rhythms: dict[str, Rhythm] = {}
+    names: dict[int, str] = {}
+    for day in sorted(log.days):
+        for act in log.days[day]:
+            rhythm = heard(rhythms.get(act.member), act.event, act.back)
+            if rhythm is not None:
+                if act.member not in rhythms and act.member in members:
+                    names[len(names)] = act.member
+                rhythms[act.member] = rhythm
+    model = learner.models[max(learner.models)]
+    return Predictions(
+        horizon=horizon,
+        today=_today(model, rhythms, log.last),
+        scores=_scores(rows, names, part.first),
+        judged=judge(rows, part.first, part.length, horizon),
+        models=learner.models,
+        members=len(names),
+        of=len(rhythms),
+    )
+
+
+def _see_nothing(*_: object) -> tuple[float, ...]:
+    return ()
+
+
+class _Recorder:
+    """A trainer whose model of each day is kept."""
+
+    def __init__(self, horizon: int) -> None:
+        self._trainer = Trainer(horizon)
+        self.models: dict[int, Model] = {}
+
+    def bought(self, bought: Bought) -> None:
+        """Take note of a purchase or a refund."""
+        self._trainer.bought(bought)
+
+    def asked(self, question: Question) -> None:
+        """Take note of a question."""
+        self._trainer.asked(question)
+
+    def close(self, day: int) -> Model:
+        """Learn what is due by the end of ``day``; return the model of the next."""
+        model = self.models[day + 1] = self._trainer.close(day)
+        return model
+
+
+def judge(rows: Rows, first: int, length: int, horizon: int) -> Quality | TooLittle:
+    """Return how good the answers were, of members who had bought within the horizon."""
+    try:
+        days = days_that_count(length, horizon)
+    except TooShort:
+        days = range(0)
+    counted = (rows.day >= days.start) & (rows.day < days.stop) & (rows.silence < horizon)
+    left = rows.histories.churned(rows.member, rows.day, horizon)[counted]
+    said, day = rows.said[counted], rows.day[counted]
+    gone = int(left.sum())
+    if length < DAYS_WANTED or len(said) < ROWS_WANTED or min(gone, len(said) - gone) < EACH_WANTED:
+        return TooLittle(length, len(said), gone, DAYS_WANTED, ROWS_WANTED, EACH_WANTED)
+    base = float(left.mean())
+    return Quality(
+        rows=len(said),
+        members=len(np.unique(rows.member[counted])),
+        first_day=first + int(day.min()),
+        last_day=first + int(day.max()),
+        left=base,
+        said=float(said.mean()),
+        auc=metrics.auc(left, said) or 0.0,
+        log_loss=metrics.log_loss(left, said) or 0.0,
+        guess=metrics.log_loss(left, np.full(len(said), base)) or 0.0,
+        off=metrics.calibration_error(left, said) or 0.0,
+        bins=tuple(
+            Bin(one.rows, one.said, one.happened) for one in metrics.reliability(left, said)
+        ),
+    )
+
+
+def _scores(rows: Rows, names: dict[int, str], first: int) -> dict[str, list[tuple[int, float]]]:
+    found: dict[str, list[tuple[int, float]]] = {}
+    for index, day, said in zip(
+        rows.member.tolist(), rows.day.tolist(), rows.said.tolist(), strict=True
+    ):
+        if day:  # on the first day nothing was known
+            found.setdefault(names[index], []).append((first + day, said))
+    return found
+
+
+def _today(model: Model, rhythms: dict[str, Rhythm], day: int) -> dict[str, Foresight]:
+    score = Scorer(model.churn)
+    population = model.churn.population
+    found = {}
+    for member, rhythm in rhythms.items():
+        due = model.next_order.next_order(rhythm, day, population)
+        found[member] = Foresight(
+            churn=score(rhythm, day).p,
+            reasons=_reasons(score, rhythm, day),
+            value=model.value.expected(rhythm, day, population),
+            next_days=(day + due.low, day + round(due.median), day + due.high),
+            usual=usual(rhythm, population).median,
+            silent=day - rhythm.last_day,
+        )
+    return found
+
+
+def _reasons(score: Scorer, rhythm: Rhythm, day: int) -> tuple[tuple[str, str], ...]:
+    """Return what raises the risk most, the strongest first."""
+    told = because(score, rhythm, day, len(FEATURES))
+    raising = [one for one in told if one.log_odds > WORTH_A_WORD]
+    return tuple((one.english, one.chinese) for one in raising[:REASONS])

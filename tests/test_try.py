@@ -1,0 +1,506 @@
+"""``lifecycle try``: exports of many kinds, what is computed of them, and the page."""
+
+import gzip
+import json
+import random
+import re
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from app.cli import main
+from app.importers.report import InputError
+from app.try_ import would_be
+from app.try_.cohort import cohort
+from app.try_.foresight import Predictions, Quality, TooLittle
+from app.try_.late import late_of, measure_of
+from app.try_.orders import Book, Order, members_of, read
+from app.try_.predicting import predict
+from app.try_.stages import replayed, stage_at
+from config.paths import load_config
+from models.replay import Replay
+from models.rulebook import RuleBook
+from models.rules import LateForMember, Limits
+from models.stages import STAGES
+from models.times import DAY, from_datetime
+
+UTC_ZONE = ZoneInfo("UTC")
+
+
+def book_of(path: Path, zone: ZoneInfo = UTC_ZONE, csv_map: Path | None = None) -> Book:
+    return read(path, zone, csv_map, lambda _: None)
+
+
+def at(text: str) -> int:
+    return from_datetime(datetime.fromisoformat(text).replace(tzinfo=UTC))
+
+
+SAME = [
+    Order("ann", "7", at("2025-03-04T10:30"), 125050),
+    Order("ben", "8", at("2025-03-04T18:05"), 990),
+    Order("ann", "9", at("2025-03-17T09:00"), 100000),
+]
+DIALECTS = {
+    "plain": "customer_id,order_id,order_date,total\n"
+    "ann,7,2025-03-04 10:30:00,1250.50\nben,8,2025-03-04 18:05:00,9.9\n"
+    "ann,9,2025-03-17T09:00,1000\n",
+    "German": "\ufeffBestellung Order No;Customer No;Order Date;Total Amount (EUR)\r\n"
+    '"7";"ann";"04.03.2025 10:30";"€ 1.250,50"\r\n"8";"ben";"04.03.2025 18:05";"9,90"\r\n'
+    '"9";"ann";"17.03.2025 09:00";"1.000,00"\r\n',
+    "American": "Order ID\tEmail\tDate\tAmount\n7\tann\t03/04/2025 10:30 AM\t$1,250.50\n"
+    "8\tben\t3/4/2025 6:05 PM\t$9.90\n9\tann\t03/17/2025 9:00 AM\t$1,000.00\n",
+    "Chinese": "订单编号,买家会员名,付款时间,实付金额\n7,ann,2025年3月4日 10:30,¥1250.50\n"
+    "8,ben,2025/3/4 18:05:00,9.90\n9,ann,2025-03-17 09:00,1000\n",
+    "epoch": "transaction id|user id|timestamp|revenue\n7|ann|1741084200|1250.5\n"
+    "8|ben|1741111500000|9.90\n9|ann|1742202000|1000.00\n",
+    "lines": "InvoiceNo,CustomerID,InvoiceDate,Quantity,UnitPrice\n"
+    "7,ann,2025-03-04 10:30,2.0,500.25\n"
+    "7,ann,2025-03-04 10:30,1,250\n8,ben,2025-03-04 18:05,3,3.30\n"
+    "9,ann,2025-03-17 09:00,100,10\n",
+    "Magento": '"ID","Purchase Date","Bill-to Name","Grand Total (Base)","Customer Email"\n'
+    '"7","Mar 4, 2025 10:30:00 AM","A","1250.50","ann"\n'
+    '"8","Mar 4, 2025 6:05:00 PM","B","9.90","ben"\n'
+    '"9","Mar 17, 2025 9:00:00 AM","A","1000","ann"\n',
+    "offsets": "email,order number,created_at,subtotal\nann,7,2025-03-04 18:30:00 +0800,1250.50\n"
+    "ben,8,2025-03-05T02:05:00+08:00,9.90\nann,9,2025-03-17 09:00:00 UTC,1000.00\n",
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_same_orders_come_out_of_every_kind_of_export(tmp_path: Path, dialect: str) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(DIALECTS[dialect], newline="")
+    book = book_of(path)
+    assert book.orders == SAME
+    assert (book.bad_count, book.left_out) == (0, {})
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-16", "utf-8"])
+def test_encodings_are_told_apart_and_gzip_is_unpacked(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "orders.csv.gz"
+    path.write_bytes(gzip.compress(DIALECTS["Chinese"].encode(encoding)))
+    book = book_of(path)
+    assert book.orders == SAME
+    assert book.columns["member"] == "买家会员名"
+
+
+def test_times_without_an_offset_are_of_the_zone(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text("user,date,amount\nann,2025-03-04 10:30,5\nann,2025-07-01,5\n")
+    first, second = book_of(path, ZoneInfo("Europe/Berlin")).orders
+    assert first.at == at("2025-03-04T09:30")
+    assert second.at == at("2025-07-01T10:00")  # a day is taken at its noon
+
+
+def test_a_shopify_order_is_one_order_however_many_lines_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(
+        "Name,Email,Financial Status,Currency,Subtotal,Total,Created at,Lineitem quantity,"
+        "Lineitem price\n"
+        "#1,ann@x.org,paid,CAD,30,35,2025-03-04 10:30:00 +0000,1,10\n"
+        "#1,,,,,,2025-03-04 10:30:00 +0000,2,10\n"
+        "#2,ben@x.org,voided,CAD,8,9,2025-03-05 10:30:00 +0000,1,8\n"
+        "#3,ben@x.org,paid,CAD,12,13,2025-03-06 10:30:00 +0000,1,12\n"
+    )
+    book = book_of(path)
+    assert [(o.member, o.id, o.cents) for o in book.orders] == [
+        ("ann@x.org", "#1", 3000),
+        ("ben@x.org", "#3", 1200),
+    ]
+    assert book.left_out == {"voided": 1}
+    assert book.currency == "CAD"
+
+
+@pytest.mark.parametrize(
+    ("amounts", "cents"),
+    [(("30", "30"), 3000), (("10", "20"), 3000), (("30", ""), 3000)],
+    ids=["a repeated total", "totals of lines", "a total on the first line"],
+)
+def test_the_total_of_an_order_is_told_from_that_of_a_line(
+    tmp_path: Path, amounts: tuple[str, str], cents: int
+) -> None:
+    path = tmp_path / "orders.csv"
+    lines = "".join(f"o1,ann,2025-03-04,{amount}\n" for amount in amounts)
+    path.write_text(f"order_id,customer,date,amount\n{lines}o2,ann,2025-03-05,7\n")
+    assert [order.cents for order in book_of(path).orders] == [cents, 700]
+
+
+def test_what_went_back_is_a_refund_and_guests_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(
+        "InvoiceNo,CustomerID,InvoiceDate,Quantity,UnitPrice\n1,ann,2025-03-04,2,5\n"
+        "C2,ann,2025-03-06,-1,5\n3,,2025-03-07,1,5\n4,0,2025-03-07,1,5\n"
+    )
+    book = book_of(path)
+    assert [(order.id, order.cents) for order in book.orders] == [("1", 1000), ("C2", -500)]
+    assert [event.type for event in book.events] == ["purchase", "refund"]
+    assert book.left_out == {"": 2}
+
+
+def test_bad_lines_are_named_and_stop_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(
+        'note,customer,date,amount\n"two\nlines",ann,2025-03-04,5\nx,ann,2025-13-04,5\n'
+        "x,ann\n\nx,ben,2025-03-05,five\nx,ben,2025-03-06,5\nx,cat,2025-03-07,6\nx,cat,,6\n"
+        "x,cat,2025-03-08,6\nx,cat,2025-03-09,6\nx,cat,2025-03-10,6\nx,cat,2025-03-11,6\n"
+        "x,cat,2025-03-12,6\nx,cat,2025-03-13,6\n"
+    )
+    book = book_of(path)
+    assert [(bad.line, bad.column) for bad in book.bad] == [
+        (4, "date"),
+        (5, "amount"),
+        (7, "amount"),
+        (10, "date"),
+    ]
+    assert book.bad_count == 4
+    assert len(book.orders) == 9
+
+
+def test_days_and_months_are_told_apart_by_the_order_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    days = ["01/02/2025", "02/02/2025", "05/02/2025", "01/03/2025", "09/03/2025"]
+    path.write_text("user,date,amount\n" + "".join(f"ann,{day},5\n" for day in days))
+    assert book_of(path).orders[-1].at == at("2025-03-09T12:00")
+
+
+WRONG = {
+    "": "the file is empty",
+    "customer,date,amount\n": "no line below the header",
+    "date,amount\n2025-03-04,5\n": "whose order it is .* the header has: date, amount; .*--map",
+    "customer,amount\nann,5\n": "when it was",
+    "customer,date\nann,2025-03-04\n": "what it came to",
+    "customer,date,amount\nann,03/04/2025,5\n": "date: the dates may have the day or the month",
+    "customer,date,amount\nann,2025-13-04,5\n": "none of the 1 lines gives an order",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_cannot_be_told_ends_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(text)
+    assert main(["try", str(path), "--out", str(tmp_path / "page.html")]) == 2
+    said = capsys.readouterr().err
+    assert re.search(WRONG[text], said)
+    assert said.count("\n") == 1
+    assert str(path) in said
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(InputError, match="not a text file"):
+        book_of(path)
+
+
+def test_a_map_gives_what_is_found_without_one(tmp_path: Path) -> None:
+    path, csv_map = tmp_path / "orders.csv", tmp_path / "map.yaml"
+    path.write_text(DIALECTS["plain"])
+    csv_map.write_text(
+        "time: {column: order_date, time_zone: UTC}\nfields: {member_id: customer_id}\n"
+        "events:\n  - {type: purchase, fields: {order_id: order_id, total: total}}\n"
+    )
+    assert book_of(path, csv_map=csv_map).orders == book_of(path).orders
+
+
+# --- a made shop ------------------------------------------------------------------------------
+
+FIRST = datetime(2024, 9, 2, 9, tzinfo=UTC)
+
+
+def made_shop(path: Path, members: int, days: int, seed: int = 3) -> Path:
+    """Write the orders of members of whom some keep their rhythm and some stop."""
+    chance = random.Random(seed)
+    rows = []
+    for number in range(members):
+        pause, day = chance.choice([6, 12, 25, 45]), chance.uniform(0, days * 0.6)
+        stops = chance.uniform(day, days * 1.6)
+        while day < min(stops, days):
+            moment = FIRST + timedelta(days=day)
+            rows.append((moment, f"m{number}", round(chance.lognormvariate(3, 0.5), 2)))
+            day += chance.gammavariate(3, pause / 3) + 0.2
+    rows.sort()
+    lines = [
+        f"{n},{who},{when:%Y-%m-%d %H:%M:%S},{much}" for n, (when, who, much) in enumerate(rows)
+    ]
+    path.write_text("order_id,customer_id,order_date,total\n" + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Book:
+    return book_of(made_shop(tmp_path_factory.mktemp("shop") / "orders.csv", 160, 240))
+
+
+def test_stages_are_those_of_the_whole_engine(shop: Book) -> None:
+    loaded, end = load_config(), shop.events[-1].at
+    history = replayed(shop.events, loaded.stages, Limits(), end, lambda _: None)
+    run = Replay(RuleBook(loaded.rules, loaded.stages, loaded.policy, Limits(), loaded.audiences))
+    middle = history.weeks[len(history.weeks) // 2]
+    for event in shop.events:
+        if event.at > middle:
+            break
+        run.fold(event)
+    for _ in run.finish(middle):
+        pass
+    stages = {key[1]: STAGES[member.stage] for key, member in run.members.items()}
+    assert {name: stage_at(history.courses[name], middle) for name in stages} == stages
+    counted = dict(zip(history.weeks, history.counts, strict=True))[middle]
+    assert counted == Counter(stages.values())
+    assert len(counted) > 2
+    assert sum(history.moves.values()) == sum(
+        stage_at(course, history.since) is not None for course in history.courses.values()
+    )
+
+
+def test_rules_raise_what_replay_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = made_shop(tmp_path / "orders.csv", 40, 240)
+    csv_map, events = tmp_path / "map.yaml", tmp_path / "events.jsonl"
+    csv_map.write_text(
+        "time: {column: order_date, time_zone: UTC}\nfields: {member_id: customer_id}\n"
+        "events:\n  - {type: purchase, fields: {order_id: order_id, total: total}}\n"
+    )
+    triggers = tmp_path / "triggers.jsonl"
+    assert main(["import", "csv", str(path), "--map", str(csv_map), "--out", str(events)]) == 0
+    monkeypatch.setenv("LIFECYCLE_ASSUME_CONSENT", "true")
+    assert main(["replay", str(events), "--out", str(triggers)]) == 0
+    said = [json.loads(line) for line in triggers.read_text().splitlines()]
+    raised = Counter(one["rule"] for one in said if one["type"] == "trigger")
+    cancelled = Counter(one["rule"] for one in said if one["type"] == "trigger_cancelled")
+
+    book = book_of(path)
+    end = book.events[-1].at
+    members = cohort(book.events, end, 140_000)
+    models = predictions_of(book).models
+    setting = would_be.Setting(None, Limits(assume_consent=True), models, end)
+    for alone_below in (10**9, 0):  # in this process, and shared out over others
+        monkeypatch.setattr(would_be, "_ALONE_BELOW", alone_below)
+        found = would_be.would_be(book.events, members, setting, lambda *_: None)
+        mine = {name: found.of_rule(name)[would_be.RAISED] for name in found.rules}
+        assert {name: count for name, count in mine.items() if count} == raised
+        assert found.cancelled == cancelled
+        assert found.members == found.of
+    assert raised["churn_risk_high"] > 0
+
+
+def test_a_part_stands_for_a_large_base_whole_members_at_a_time(
+    shop: Book,
+) -> None:
+    end = shop.events[-1].at
+    assert len(cohort(shop.events, end, 140_000)) == 160
+    chosen = cohort(shop.events, end, 300)
+    weeks = {
+        name: (end - orders[0].at) // (7 * DAY) + 1
+        for name, orders in members_of(shop.orders).items()
+    }
+    assert 200 < sum(weeks[name] for name in chosen) <= 300
+    setting = would_be.Setting(None, Limits(assume_consent=True), {}, end)
+    alone = [event for event in shop.events if event.event.member_id in chosen]
+    found = []
+    for events in (shop.events, alone):
+        found.append(would_be.would_be(events, chosen, setting, lambda *_: None))
+    assert found[0].verdicts == found[1].verdicts
+    assert (found[0].members, found[0].of) == (len(chosen), 160)
+    foreseen = predict(shop.events, chosen, 30, lambda _: None)
+    assert foreseen is not None
+    assert (foreseen.members, foreseen.of, len(foreseen.today)) == (len(chosen), 160, 160)
+    assert set(foreseen.scores) <= chosen
+
+
+def test_late_is_who_is_silent_for_longer_than_the_own_gaps() -> None:
+    when = measure_of(load_config().rules)
+    assert isinstance(when, LateForMember)
+
+    def orders(*days: int) -> list[Order]:
+        return [Order("ann", str(day), day * DAY, 100) for day in days]
+
+    weekly = orders(*range(0, 70, 7))
+    assert late_of("ann", weekly, when, 70 * DAY) is None
+    late = late_of("ann", weekly, when, 103 * DAY)
+    assert late is not None
+    assert late.silent == 40 * DAY
+    assert 6 * DAY < late.usual < 10 * DAY
+    assert 15 * DAY < late.late < 33 * DAY
+    assert late_of("ann", orders(0, 90, 180, 270), when, 310 * DAY) is None
+    assert late_of("ann", orders(0, 7), when, 900 * DAY) is None
+
+
+# --- predictions ------------------------------------------------------------------------------
+
+
+def predictions_of(book: Book) -> Predictions:
+    members = set(members_of(book.orders))
+    found = predict(book.events, members, 30, lambda _: None)
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def foreseen(shop: Book) -> Predictions:
+    return predictions_of(shop)
+
+
+def test_the_quality_is_what_came_of_what_was_said(shop: Book, foreseen: Predictions) -> None:
+    judged = foreseen.judged
+    assert isinstance(judged, Quality)
+    last = shop.events[-1].at // DAY
+    days = {
+        name: sorted({o.at // DAY for o in orders})
+        for name, orders in members_of(shop.orders).items()
+    }
+    pairs = []
+    for name, scores in foreseen.scores.items():
+        for day, chance in scores:
+            before = [one for one in days[name] if one <= day]
+            counted = judged.first_day <= day <= last - 30 and day - before[-1] < 30
+            if counted:
+                left = not any(day < one <= day + 30 for one in days[name])
+                pairs.append((chance, left))
+    gone = [chance for chance, left in pairs if left]
+    there = [chance for chance, left in pairs if not left]
+    wins = sum((a > b) + (a == b) / 2 for a in gone for b in there)
+    assert judged.rows == len(pairs)
+    assert judged.last_day <= last - 30
+    assert judged.left == pytest.approx(len(gone) / len(pairs))
+    assert judged.said == pytest.approx(sum(chance for chance, _ in pairs) / len(pairs))
+    assert judged.auc == pytest.approx(wins / len(gone) / len(there))
+    assert judged.log_loss < judged.guess
+    assert sum(one.rows for one in judged.bins) == judged.rows
+
+
+def test_scores_of_the_past_do_not_know_what_came_after(shop: Book, foreseen: Predictions) -> None:
+    cut = shop.events[len(shop.events) // 2].at
+    early = [event for event in shop.events if event.at <= cut]
+    day = early[-1].at // DAY
+    then = predict(early, {event.event.member_id or "" for event in early}, 30, lambda _: None)
+    assert then is not None
+    for name, scores in then.scores.items():
+        assert scores == [one for one in foreseen.scores[name] if one[0] <= day]
+
+
+def test_too_little_data_is_said_to_be_too_little(tmp_path: Path) -> None:
+    book = book_of(made_shop(tmp_path / "orders.csv", 12, 100))
+    judged = predictions_of(book).judged
+    assert isinstance(judged, TooLittle)
+    assert judged.days < judged.days_wanted
+
+
+def test_everybody_who_ordered_is_predicted(shop: Book, foreseen: Predictions) -> None:
+    found = foreseen
+    assert set(found.today) == set(members_of(shop.orders))
+    assert all(0 < one.churn < 1 for one in found.today.values())
+    assert found.members == found.of == len(found.today)
+
+
+# --- the page ---------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """Checks that elements close in order; collects what the tests ask for."""
+
+    EMPTY = frozenset({"meta", "br", "link", "img", "input", "hr", "path", "rect", "polygon"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self.by_language: Counter[str] = Counter()
+        self.feed(text)
+        self.close()
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        found = dict(attrs)
+        if "id" in found:
+            self.ids.append(str(found["id"]))
+        if tag == "span" and "lang" in found:
+            self.by_language[str(found["lang"])] += 1
+        self.links += [str(found[name]) for name in ("href", "src") if name in found]
+        assert not any(name.startswith("on") for name in found), tag
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, object]]:
+    folder = tmp_path_factory.mktemp("page")
+    path = made_shop(folder / "orders.csv", 160, 240)
+    text = re.sub(r",(m\d+),", r",<script>alert('\1')</script>,", path.read_text())
+    path.write_text(text + "9,<b>,<i>not a time,1\n")
+    out = folder / "page.html"
+    printed: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "builtins.print", lambda *words, **_: printed.append(" ".join(map(str, words)))
+        )
+        assert main(["try", str(path), "--out", str(out), "--json"]) == 0
+    return out.read_text(), json.loads(printed[-1])
+
+
+def test_the_page_is_whole_and_needs_nothing_else(made: tuple[str, dict[str, object]]) -> None:
+    text, summary = made
+    page = Page(text)
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert not re.search(r"https?:|//cdn|@import|url\(", text)
+    assert page.tags["section"] == len(page.links)
+    assert page.by_language["en"] == page.by_language["zh"] > 100
+    assert page.tags["article"] == 10
+    assert summary["bytes"] == len(text.encode())
+
+
+def test_whatever_the_export_says_is_text_on_the_page(made: tuple[str, dict[str, object]]) -> None:
+    text, summary = made
+    page = Page(text)
+    assert summary["bad_lines"] == 1
+    assert page.tags["script"] == 1
+    assert "<script>alert(" not in text
+    assert any("<script>alert('m" in words for words in page.words)
+    assert any("<i>not a time" in words for words in page.words)
+
+
+def test_the_page_says_what_was_computed(made: tuple[str, dict[str, object]]) -> None:
+    text, summary = made
+    stages = summary["stages"]
+    assert isinstance(stages, dict)
+    for stage, count in stages.items():
+        assert re.search(rf"{stage}</span>.*?<dd>{count:,}</dd>", text)
+    churn = summary["churn"]
+    assert isinstance(churn, dict)
+    assert churn["enough"]
+    assert f"AUC {churn['auc_active']:.3f}" in text
+    triggers = summary["triggers"]
+    assert isinstance(triggers, dict)
+    for rule, count in triggers.items():
+        assert re.search(rf"<code>{rule}</code>.*?<strong>{count:,}</strong>", text, re.DOTALL)
+    assert "every member agreed to marketing" in text
+
+
+@pytest.mark.parametrize("orders", [1, 2, 5])
+def test_one_member_makes_a_page(tmp_path: Path, orders: int) -> None:
+    path, out = tmp_path / "one.csv", tmp_path / "page.html"
+    lines = "".join(f"ann,2025-0{month + 1}-03,5\n" for month in range(orders))
+    path.write_text(f"customer,date,amount\n{lines}")
+    assert main(["try", str(path), "--out", str(out)]) == 0
+    text = out.read_text()
+    assert Page(text).tags["article"] == 1
+    assert "Too little data to judge" in text
