@@ -15,11 +15,12 @@ from app import rules_commands
 from app.rule_cases import read_cases, written_offset
 from app.rule_tests import load_cases, run_cases
 from config.paths import load_config, package_dir
+from models.calendar import Calendar
 from models.policy import Policy
 from models.replay import replay
 from models.rulebook import RuleBook
 from models.rules import Absence, Limits
-from models.times import DAY, HOUR, rfc3339
+from models.times import DAY, HOUR, MINUTE, parse_instant, rfc3339
 from models.triggers import Trigger
 
 RULES = package_dir() / "rules"
@@ -77,6 +78,45 @@ def test_at_night_nothing_is_said_to_a_member_service_messages_included() -> Non
 
     assert at(0) == [rfc3339(NOON)]
     assert at(15) == [rfc3339(NOON + 21 * HOUR)]
+
+
+LOOKS: dict[str, list[dict[str, Any]]] = {
+    "guide_first_look": [event("register", -6 * HOUR)],
+    "repeated_view": [event("view_item", -hours * HOUR) for hours in (2, 1, 0)],
+}
+
+
+@pytest.mark.parametrize("name", sorted(LOOKS))
+def test_what_falls_due_when_the_longest_night_begins_is_told_in_the_morning(name: str) -> None:
+    # The clocks go back in this night: it has thirteen hours, and the last leave at half past nine.
+    evening = parse_instant("2026-10-24T21:00:00+02:00")
+    limits = Limits(assume_consent=True, time_zone="Europe/Berlin")
+    policy = msgspec.structs.replace(CONFIG.policy, holdout=None)
+    rules = [rule for rule in CONFIG.rules if rule.name == name]
+    book = RuleBook(rules, CONFIG.stages, policy, limits)
+    events = [
+        received(one | {"occurred_at": evening + one["occurred_at"], "member_id": f"m{number}"})
+        for one in LOOKS[name]
+        for number in range(100)
+    ]
+    outcomes = list(replay(events, book, evening + DAY))
+    told = [one for outcome in outcomes for one in outcome.triggers if isinstance(one, Trigger)]
+    assert len(told) == 100
+    assert max(one.not_before for one in told) > "2026-10-25T08:25"  # 09:25 there
+
+
+def test_no_rule_that_may_fall_due_at_any_hour_expires_in_the_night() -> None:
+    quiet = CONFIG.policy.quiet_hours
+    assert quiet is not None
+    clocks_go_back = HOUR
+    night = (quiet.end - quiet.start) % 1440 * MINUTE + clocks_go_back + CONFIG.policy.pace
+    short = {rule.name: rule.when for rule in CONFIG.rules if rule.expires_after <= night}
+    assert sorted(short) == ["member_day", "regulars_day"]
+    for when in short.values():
+        # They come by day, and the day is the point.
+        assert isinstance(when, Calendar)
+        assert quiet.end <= when.minute
+        assert when.minute * MINUTE + when.spread < quiet.start * MINUTE
 
 
 def test_bad_reviews_make_no_advocate() -> None:
