@@ -220,6 +220,45 @@ def test_the_key_of_an_expectation_counts(own: Path, capsys: pytest.CaptureFixtu
     assert "- expected  at: 1h 1m  is: reentry key: a" in capsys.readouterr().out
 
 
+TICKET = """
+  - name: a ticket is open
+    events:
+      - {at: 0, type: ticket_opened, ticket_id: t1}
+      - {at: 0, type: add_to_cart, item_id: tea}
+    until: 2h
+    expect:
+      - {at: 1h, is: raised}
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "stop: true",
+        "holds: {ticket: 30d, complaint: 90d, return: 30d}",
+        "consent: {marketing: denied, service: denied}",
+        "caps: [{at_most: 0, per: day}]",
+        'quiet_hours: {from: "00:00", to: "23:59", then: drop, purposes: [marketing, service]}',
+        "holdout: {salt: s, everything: 100%}",
+        "silence_after_purchase: {for: 30d, then: drop}",
+    ],
+)
+def test_no_line_of_the_policy_turns_the_tests_of_rules_red(own: Path, line: str) -> None:
+    agreed = "" if line.startswith("consent") else "consent: opt_out\n"
+    (own / "policy.yaml").write_text(f"{agreed}{line}\n")
+    with (own / "rules" / "cart_abandoned.test.yaml").open("a") as tests:
+        tests.write(TICKET)
+    assert run("test", "--config", str(own)) == 0
+
+
+def test_what_the_member_has_refused_counts_as_the_policy_has_it_count(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own / "policy.yaml").write_text("")
+    assert run("test", "--config", str(own)) == 1, "nobody is asked for consent"
+    assert "- expected  at: 0  is: consent" in capsys.readouterr().out
+
+
 def test_rules_without_tests_pass(own: Path) -> None:
     for path in (own / "rules").glob("*.test.yaml"):
         path.unlink()
