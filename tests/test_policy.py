@@ -844,6 +844,16 @@ def test_a_flood_of_campaigns_does_not_drown_what_a_cap_needs() -> None:
     assert len(life.member.standing.contacts) <= 64
 
 
+def test_a_flood_of_campaigns_does_not_drown_what_a_cool_down_needs() -> None:
+    life = living(SMS | {"cool_down": {"g": "7d"}}, on("visit", "a", group="g"), HELLO)
+    visits(life, NOON)
+    for number in range(100):
+        life.sees("sent", NOON + 1 + number, channel="email", campaign=f"c{number}")
+    life.is_saved_and_loaded()
+    visits(life, NOON + DAY)
+    assert life.verdicts_of("a") == ["raised", "cool_down"]
+
+
 # --- arbitration ----------------------------------------------------------------------------------
 
 WINDOW = SMS | {"arbitration": "30s"}
