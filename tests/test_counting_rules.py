@@ -23,6 +23,7 @@ from core_builders import (
 )
 
 from models.events import TOPIC_OF
+from models.facts import turn_of
 from models.rulebook import RuleBook
 from models.triggers import Trigger, TriggerMessage
 
@@ -486,7 +487,8 @@ def test_spend_in_a_window_has_hysteresis_and_dwell(tmp_path: Path) -> None:
 def test_spend_is_told_by_the_ring_to_the_cell_of_28_days(tmp_path: Path) -> None:
     cell = 28 * DAY
     begin = NOON // cell * cell
-    for late, raised in ((2 * cell - 2 * HOUR, 1), (2 * cell, 0)):
+    ends = 2 * cell + turn_of("m1")
+    for late, raised in ((2 * cell, 1), (ends - 2 * HOUR, 1), (ends, 0)):
         one = life(tmp_path / str(late), crosses("spend", at_least=100, within="28d"))
         one.sees("purchase", begin + 5 * DAY, total=60)
         one.sees("purchase", begin + late, total=40)
@@ -504,11 +506,12 @@ def test_spend_falls_below_a_level_when_its_cell_leaves_the_window(tmp_path: Pat
     one = life(tmp_path, crosses("spend", below=50, back_at_least=100, within="56d"))
     one.sees("purchase", begin + DAY, total=100)
     one.is_saved_and_loaded()
-    one.reaches(begin + 3 * cell - 1)
+    ends = begin + 3 * cell + turn_of("m1")
+    one.reaches(ends - 1)
     assert fired(one) == []
     one.is_saved_and_loaded()
-    one.reaches(begin + 3 * cell)
-    assert fired(one) == [f"spend=50|{begin + 3 * cell}"]
+    one.reaches(ends)
+    assert fired(one) == [f"spend=50|{ends}"]
 
 
 def test_orders_that_fall_below_a_level_do_so_by_time_alone(tmp_path: Path) -> None:
