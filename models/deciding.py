@@ -10,7 +10,7 @@ import msgspec
 
 from models.conditions import first_unmet
 from models.contacts import note
-from models.explaining import context_of, offer_of, reason_of, said
+from models.explaining import context_of, offer_of, reason_of, retold, said
 from models.holding import (
     candidate_of,
     decided_at,
@@ -364,7 +364,7 @@ def _trigger_of(
         expires_at=rfc3339(expires),
         test=member.id in book.limits.test_members,
         offer=offer_of(rule, candidate.occasion),
-        reason=reason_of(candidate, locale) if held is None else held.reason,
+        reason=reason_of(candidate, locale) if held is None else retold(candidate, held, locale),
         context=context_of(member),
     )
 
