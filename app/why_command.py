@@ -26,6 +26,7 @@ from models.rulebook import RuleBook
 from models.times import DAY, rfc3339
 from models.triggers import Decision, TriggerCancelled
 from models.why import RuleState, rule_state
+from models.whys import in_language
 from models.wording import verdict_in_words
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def run_why(args: argparse.Namespace) -> int:
     if args.json:
         print(msgspec.json.encode(answer).decode())
     else:
-        print("\n".join(_lines(answer, args.language == "zh")))
+        print("\n".join(_lines(answer, book, args.language == "zh")))
     return _DONE
 
 
@@ -201,7 +202,7 @@ def _states(member: Member, names: list[str], book: RuleBook, chinese: bool) -> 
         yield rule_state(member, book.rules[name], book, chinese)
 
 
-def _lines(answer: Answer, chinese: bool) -> Iterator[str]:
+def _lines(answer: Answer, book: RuleBook, chinese: bool) -> Iterator[str]:
     yield f"{'会员' if chinese else 'member'} {answer.member}, {answer.as_of}"
     if not answer.same_rules:
         yield (
@@ -218,6 +219,7 @@ def _lines(answer: Answer, chinese: bool) -> Iterator[str]:
         yield f"  {seen.at}  {seen.type} {seen.about}".rstrip()
     yield "作出的决定:" if chinese else "decided:"
     for one in answer.said:
+        rule = book.rules.get(one.rule)
         if isinstance(one, Decision):
             verdict = verdict_in_words(one.verdict, chinese)
             again = ""
@@ -225,10 +227,12 @@ def _lines(answer: Answer, chinese: bool) -> Iterator[str]:
                 again = (
                     f",将于 {one.until} 再次决定" if chinese else f", asked again at {one.until}"
                 )
-            yield f"  {one.due_at}  {one.rule}: {verdict} ({one.why}){again}"
+            why = in_language(one.why, rule, chinese)
+            yield f"  {one.due_at}  {one.rule}: {verdict} ({why}){again}"
         elif isinstance(one, TriggerCancelled):
             verdict = "已撤回" if chinese else "cancelled"
-            yield f"  {one.cancelled_at}  {one.rule}: {verdict} ({one.reason})"
+            why = in_language(one.reason, rule, chinese)
+            yield f"  {one.cancelled_at}  {one.rule}: {verdict} ({why})"
     for state in answer.rules:
         yield from _state_lines(state, chinese)
     if answer.next_deadline_at is not None:

@@ -71,8 +71,9 @@ def _feed(section: Section) -> tuple[str | None, str | None]:
     if "feed" not in section:
         return None, None
     field = section.require("feed")
-    kind, slash, source = field.text("a feed such as purchase or purchase/pos").partition("/")
-    if kind and kind not in EVENT_TYPES:
+    text = field.text("a feed such as purchase or purchase/pos")
+    kind, slash, source = text.partition("/")
+    if text and kind not in EVENT_TYPES:
         field.wrong(f"{kind!r} is no type of event{suggestion(kind, EVENT_TYPES)}")
     return kind, source if slash else None
 

@@ -53,6 +53,10 @@ _PERS: tuple[Literal["day", "week", "month"], ...] = ("day", "week", "month")
 _CAPPED: tuple[Literal["marketing", "service", "any"], ...] = ("marketing", "service", "any")
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,2})?)%")
+_TAKES_0 = re.compile(
+    r"consent_follows|pace|arbitration(\.window)?|holds\.\w+|silence_after_purchase\.for"
+    r"|holdout\.(everything|per_rule)|cool_down\..+|caps\[\d+\]\.at_most|feeds\.delays\..+"
+)
 
 # A member's row remembers 64 messages; the caps together must not need more.
 _MOST = 20
@@ -120,9 +124,10 @@ def _refuse_null(node: Node, path: str, report: Report) -> None:
     """Report each key without a value: it could mean never, always, or not yet decided."""
     inner: list[tuple[str, Node]] = []
     if node.value is None and path:
-        report.add(
-            node.place, path, "has no value; leave the line out for no limit, or write 0 for none"
-        )
+        meant = "leave the line out for no limit, or write 0 for none"
+        if not _TAKES_0.fullmatch(path):
+            meant = "docs/policy.md says what can be written, and what it means without the line"
+        report.add(node.place, path, f"has no value; {meant}")
     if isinstance(node.value, dict):
         inner = [(f"{path}.{key}" if path else key, one) for key, one in node.value.items()]
     elif isinstance(node.value, list):

@@ -18,8 +18,10 @@ from models.rules import (
     EventHappens,
     EventsAre,
     If,
+    IsIn,
     LastWas,
     LateForMember,
+    Marked,
     OrdersAre,
     Pattern,
     Requirement,
@@ -35,7 +37,7 @@ from models.rules import (
     Sum,
     TierEntered,
 )
-from models.stages import Conditions, StageTable
+from models.stages import BANDS, STAGES, Conditions, Row, StageTable
 
 Types: TypeAlias = frozenset[str]
 Occasions: TypeAlias = tuple[tuple[Types, int], ...]
@@ -57,9 +59,10 @@ def awaited(rule: Rule, stages: StageTable, segments: Mapping[str, If]) -> Types
 
     ``segments`` are the conditions of all segments.
     """
+    silence = _Silence(stages, segments)
     found: Types = _ORDERS if rule.unless is not None else frozenset()
     if rule.condition is not None:
-        found |= _missed_by(rule.condition)
+        found |= silence.inside(rule.condition)
     match rule.when:
         case Absence(of=of) | LateForMember(of=of):
             return found | _types(of)
@@ -76,9 +79,9 @@ def awaited(rule: Rule, stages: StageTable, segments: Mapping[str, If]) -> Types
             ways = [_missed_by_move(move) for move in _moves(rule.when, stages)]
             return found | _common(ways)
         case SegmentEntered(segment=name):
-            return found | _missed_by(segments.get(name, _NOBODY))
+            return found | silence.inside(segments.get(name, _NOBODY))
         case SegmentLeft(segment=name):
-            return found | _missed_by_leaving(segments.get(name, _NOBODY))
+            return found | silence.leaving(segments.get(name, _NOBODY))
         case _:
             return found
 
@@ -98,58 +101,106 @@ def _missed_by_move(move: Conditions) -> Types:
     return missed | _ORDERS if move.below is not None else missed
 
 
-def _missed_by(wanted: If) -> Types:
-    tests = [*wanted.tests, *(test for group in wanted.any_of for test in group)]
-    missed: Types = frozenset()
-    missed = missed.union(*(_missed_when_true(test) for test in tests))
-    refused = (test for group in wanted.none_of for test in group)
-    return missed.union(*(_missed_when_false(test) for test in refused))
-
-
-def _missed_by_leaving(wanted: If) -> Types:
-    if wanted.any_of:
-        return frozenset()
-    ways = [_missed_when_false(test) for test in wanted.tests]
-    ways += [_missed_when_true(test) for group in wanted.none_of for test in group]
-    return _common(ways)
-
-
 def _common(ways: list[Types]) -> Types:
     return ways[0].intersection(*ways) if ways else frozenset()
 
 
-def _missed_when_true(test: Requirement) -> Types:
-    """Return the types of which more could make a requirement false."""
-    match test:
-        case OrdersAre(below=below) | SpendIs(below=below) | RfmIs(below=below) if (
-            below is not None
-        ):
-            return _ORDERS
-        case EventsAre(of=of, below=below) if below is not None:
-            return frozenset({of})
-        case LastWas(what="last_order", older_than=older) if older is not None:
-            return _ORDERS
-        case LastWas(what="last_activity", older_than=older) if older is not None:
-            return ACTIVITY
-        case _:
+class _Silence:
+    """What conditions conclude from silence, through the segments and stages that they name.
+
+    A segment names only segments that are written before it, so this ends.
+    """
+
+    def __init__(self, stages: StageTable, segments: Mapping[str, If]) -> None:
+        self._stages, self._segments = stages, segments
+
+    def inside(self, wanted: If) -> Types:
+        """Return the types of which more could make a condition false."""
+        return self._missed((*wanted.tests, *_alternatives(wanted)), _refused(wanted))
+
+    def outside(self, wanted: If) -> Types:
+        """Return the types of which more could make a condition true."""
+        return self._missed(_refused(wanted), (*wanted.tests, *_alternatives(wanted)))
+
+    def _missed(self, true: Iterable[Requirement], false: Iterable[Requirement]) -> Types:
+        missed: Types = frozenset()
+        missed = missed.union(*(self._when_true(test) for test in true))
+        return missed.union(*(self._when_false(test) for test in false))
+
+    def leaving(self, wanted: If) -> Types:
+        """Return the types from whose absence it is concluded that a condition ends to hold."""
+        if wanted.any_of:
             return frozenset()
+        ways = [self._when_ended(test) for test in wanted.tests]
+        return _common([*ways, *map(self._when_true, _refused(wanted))])
+
+    def _when_ended(self, test: Requirement) -> Types:
+        if isinstance(test, Marked) and test.kind == "segment":
+            return _common([self.leaving(one) for one in self._named(test)])
+        return self._when_false(test)
+
+    def _when_true(self, test: Requirement) -> Types:
+        match test:
+            case OrdersAre(below=below) | SpendIs(below=below) | RfmIs(below=below) if (
+                below is not None
+            ):
+                return _ORDERS
+            case EventsAre(of=of, below=below) if below is not None:
+                return frozenset({of})
+            case LastWas(what="last_order", older_than=older) if older is not None:
+                return _ORDERS
+            case LastWas(what="last_activity", older_than=older) if older is not None:
+                return ACTIVITY
+            case Marked(kind="segment"):
+                return frozenset[str]().union(*map(self.inside, self._named(test)))
+            case IsIn(what="stage", words=words):
+                return _reached_by_silence(words, STAGES, self._stages.stages)
+            case IsIn(what="band", words=words):
+                return _reached_by_silence(words, BANDS, self._stages.bands)
+            case _:
+                return frozenset()
+
+    def _when_false(self, test: Requirement) -> Types:
+        match test:
+            case OrdersAre(at_least=low) | SpendIs(at_least=low) | RfmIs(at_least=low) if (
+                low is not None
+            ):
+                return _ORDERS
+            case EventsAre(of=of, at_least=low) if low is not None:
+                return frozenset({of})
+            case LastWas(what="last_order", newer_than=newer) if newer is not None:
+                return _ORDERS
+            case LastWas(what="last_activity", newer_than=newer) if newer is not None:
+                return ACTIVITY
+            case Marked(kind="segment"):
+                return frozenset[str]().union(*map(self.outside, self._named(test)))
+            case IsIn(what="stage", words=words):
+                others = tuple(stage for stage in STAGES if stage not in words)
+                return _reached_by_silence(others, STAGES, self._stages.stages)
+            case _:
+                return frozenset()
+
+    def _named(self, test: Marked) -> list[If]:
+        return [self._segments.get(name, _NOBODY) for name in test.names]
 
 
-def _missed_when_false(test: Requirement) -> Types:
-    """Return the types of which more could make a requirement true."""
-    match test:
-        case OrdersAre(at_least=low) | SpendIs(at_least=low) | RfmIs(at_least=low) if (
-            low is not None
-        ):
-            return _ORDERS
-        case EventsAre(of=of, at_least=low) if low is not None:
-            return frozenset({of})
-        case LastWas(what="last_order", newer_than=newer) if newer is not None:
-            return _ORDERS
-        case LastWas(what="last_activity", newer_than=newer) if newer is not None:
-            return ACTIVITY
-        case _:
-            return frozenset()
+def _alternatives(wanted: If) -> list[Requirement]:
+    return [test for group in wanted.any_of for test in group]
+
+
+def _refused(wanted: If) -> list[Requirement]:
+    return [test for group in wanted.none_of for test in group]
+
+
+def _reached_by_silence(
+    words: tuple[str, ...], every: tuple[str, ...], rows: Iterable[Row]
+) -> Types:
+    """Return from the absence of what it is concluded that a member is in one of these stages."""
+    if every[0] in words:  # where everybody begins
+        return frozenset()
+    inside = frozenset(words)
+    moves = [row.when for row in rows if row.after in inside and not inside.issuperset(row.before)]
+    return _common([_missed_by_move(move) for move in moves])
 
 
 def occasions(rule: Rule, stages: StageTable, segments: Mapping[str, If]) -> Occasions:
@@ -183,11 +234,20 @@ def occasions(rule: Rule, stages: StageTable, segments: Mapping[str, If]) -> Occ
             ways = [_occasion_of(move) for move in _moves(rule.when, stages)]
             return tuple(sorted(ways, key=lambda way: way[1])[:1])
         case SegmentEntered(segment=name) | SegmentLeft(segment=name):
-            tests = requirements(segments.get(name, _NOBODY))
-            spans = (test.older_than or 0 for test in tests if isinstance(test, LastWas))
-            return ((_SIGNS_OF_LIFE, max(spans, default=0)),)
+            return ((_SIGNS_OF_LIFE, _longest_age(segments.get(name, _NOBODY), segments)),)
         case _:
             return ()
+
+
+def _longest_age(wanted: If, segments: Mapping[str, If]) -> int:
+    ages = [0]
+    for test in requirements(wanted):
+        match test:
+            case LastWas(older_than=int(older)):
+                ages.append(older)
+            case Marked(kind="segment", names=names):
+                ages += [_longest_age(segments.get(name, _NOBODY), segments) for name in names]
+    return max(ages)
 
 
 def _occasion_of(move: Conditions) -> tuple[Types, int]:

@@ -13,7 +13,7 @@ from zlib import crc32
 
 import msgspec
 
-from models.local_time import instant_of, local_date
+from models.local_time import has_day, instant_of, local_date
 from models.times import DAY, MINUTE
 
 # Before a day, at most; a year's day is never more than one before and one after away.
@@ -171,7 +171,8 @@ def days_of(calendar: Calendar, zone: str, start: int) -> Iterator[date]:
         case Weekly(weekday=weekday):
             day = first + timedelta(days=(weekday - first.weekday()) % 7)
             while True:
-                yield day
+                if has_day(day, zone):
+                    yield day
                 day += timedelta(days=7)
         case FestivalDay(festival=festival):
             if festival.month_day is None:

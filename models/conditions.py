@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 
 from models.calendar import birthday_of
 from models.events import CODE_OF
-from models.facts import CELLS, refuses, spent_within
+from models.facts import CELLS, leaves_at, refuses, totals_within, turn_of
 from models.ids import name_hash
 from models.member import CELL, Member
 from models.predicted import predicted
@@ -152,7 +152,7 @@ def turns_of(wanted: Requirement) -> Turns | None:
             return lambda member: [order + within for order in member.orders]
         case SpendIs(within=int(within)):
             return lambda member: [
-                (member.ring[index] + 1) * CELL + within for index in range(0, len(member.ring), 3)
+                leaves_at(cell, within, turn_of(member.id)) for cell in member.ring[::3]
             ]
         case LastWas(what=what, older_than=older, newer_than=newer):
             last = _LAST[what]
@@ -203,7 +203,7 @@ def _orders(member: Member, within: int | None, at: int) -> int:
 def _spend(member: Member, within: int | None, at: int) -> int:
     if within is None:
         return member.spend
-    return spent_within(member.ring, within, at)
+    return totals_within(member.ring, within, turn_of(member.id), at)[1]
 
 
 def _word(member: Member, what: str) -> str | None:

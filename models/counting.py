@@ -3,11 +3,11 @@
 from abc import ABC, abstractmethod
 from bisect import insort
 
-from models.facts import cents, spent_within, with_orders
+from models.facts import cents, leaves_at, totals_within, with_orders
 from models.ids import name_hash
 from models.logs import Due, Log
 from models.member import CELL
-from models.rules import Count, Crosses, Sum, TierEntered
+from models.rules import PREDICTED, Count, Crosses, Sum, TierEntered
 
 # Parts of one unit: amounts are whole thousandths inside.
 PARTS = 1000
@@ -76,25 +76,31 @@ class Reach(ABC):
 
 
 class Spent(Reach):
-    """What the orders came to, in cents: ``values`` are the cells of the member's ring."""
+    """What the orders came to, in cents.
+
+    ``values`` are the member's own turn (``facts.turn_of``) and the cells of the member's ring.
+    """
 
     def _add(self, state: Log, at: int, what: int) -> None:
-        state.values = with_orders(state.values, at // CELL, 1, what)
+        turn, *ring = state.values
+        state.values = [turn, *with_orders(ring, at // CELL, 1, what)]
 
     def absorb(self, state: Log, at: int, what: int) -> None:
         """Leave a late order: it is in the ring."""
 
     def total(self, state: Log, at: int) -> int:
         """Return what is in the window that ends at ``at``, to the cell."""
-        return spent_within(state.values, self.longest, at)
+        turn, *ring = state.values
+        return totals_within(ring, self.longest, turn, at)[1]
 
     def _leaves(self, state: Log) -> int:
-        cells = {state.values[i]: state.values[i + 2] for i in range(0, len(state.values), 3)}
+        turn, *ring = state.values
+        cells = dict(zip(ring[::3], ring[2::3], strict=True))
         total = 0
         for cell in sorted(cells, reverse=True):
             total += cells[cell]
             if total >= self._back:
-                return (cell + 1) * CELL + self.longest
+                return leaves_at(cell, self.longest, turn)
         return 0
 
     def is_over(self, state: Log, at: int) -> bool:
@@ -168,18 +174,20 @@ class Window(Reach):
 class Level:
     """A number as it was last said: in from ``level`` on, out below ``back``; downward negated.
 
-    ``times``: since when it is in (0: out). Downward, who was never told of counts as in: a number
-    cannot fall below what it never was.
+    ``times``: since when it is in (0: out). Downward, what is in by the first word has been so for
+    ever (1): a number cannot fall below what it never was. Of a ``guess`` no first word counts: it
+    must have been back before it falls.
     """
 
-    def __init__(self, level: int, back: int, *, upward: bool) -> None:
+    def __init__(self, level: int, back: int, *, upward: bool, guess: bool = False) -> None:
         self.longest = 0
-        self._level, self._back, self._upward = level, back, upward
+        self._level, self._back, self._upward, self._guess = level, back, upward, guess
 
     def step(self, state: Log, at: int, what: int) -> None:
         """Take the number that was said."""
         number = what if self._upward else -what
-        since = state.times[0] if state.times else int(not self._upward)
+        first = int(not self._upward and (self._guess or number >= self._level))
+        since = state.times[0] if state.times else first
         if since and number < self._back:
             since = 0
         elif not since and number >= self._level:
@@ -196,7 +204,11 @@ class Level:
 
     def is_over(self, state: Log, _at: int) -> bool:
         """Tell whether it is as if no number had been said."""
-        return not state.times or state.times[0] == int(not self._upward)
+        if not state.times:
+            return True
+        if self._upward:
+            return not state.times[0]
+        return self._guess and state.times[0] == 1
 
 
 class Word:
@@ -243,4 +255,5 @@ def level_of(when: Crosses) -> Level:
     if when.upward:
         return Level(parts(when.level), parts(when.back), upward=True)
     # below x, negated and in whole parts: more than -x; back at least y: less than 1 - y.
-    return Level(1 - parts(when.level), 1 - parts(when.back), upward=False)
+    level, back = 1 - parts(when.level), 1 - parts(when.back)
+    return Level(level, back, upward=False, guess=when.measure in PREDICTED)

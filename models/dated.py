@@ -47,6 +47,7 @@ class Due(msgspec.Struct, frozen=True):
     dated: Dated
     day: date
     key: str = ""
+    ends: int = NEVER
 
     @property
     def occasion(self) -> str:
@@ -124,7 +125,8 @@ def candidates_at(member: Member, book: RuleBook, instant: int) -> list[Candidat
 
 
 def _candidate(due: Due) -> Candidate:
-    return Candidate(due.dated.rule, due.at, due.occasion, key=_once(due), day=str(due.day))
+    rule, key = due.dated.rule, _once(due)
+    return Candidate(rule, due.at, due.occasion, key=key, day=str(due.day), ends=due.ends)
 
 
 def _once(due: Due) -> str:
@@ -214,7 +216,7 @@ def _own(member: Member, diary: Diary, zone: str, after: int, to: int) -> Iterat
                 due = nominal_of(calendar, last, zone)
                 due += share_of(member.id, last, calendar.spread)
                 if after < due < end:
-                    yield Due(due, dated, last, key)
+                    yield Due(due, dated, last, key, end)
 
 
 def _years(

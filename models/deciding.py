@@ -12,7 +12,7 @@ import msgspec
 
 from models.conditions import first_unmet
 from models.contacts import note
-from models.explaining import context_of, offer_of, reason_of, said
+from models.explaining import context_of, offer_of, reason_of, retold, said
 from models.holding import (
     candidate_of,
     decided_at,
@@ -127,16 +127,14 @@ def _own_verdict(
     outcome: Outcome, candidate: Candidate, context: Context
 ) -> tuple[Verdict, str] | None:
     """Return what the rule itself, or the time, says against a candidate."""
-    member, rule, due = outcome.member, candidate.rule, candidate.due
+    member, rule = outcome.member, candidate.rule
     if candidate.silent:
         return "backfill", "completed by history, which messages nobody"
     if outcome.late and candidate.received is not None:
         return "late", "the event was older than the allowed lateness"
-    if rule.unless is not None and has_ordered(member, rule.unless, due):
-        return "unless", f"at least {rule.unless.count} orders before the deadline"
-    wanting = first_unmet(member, rule, due)
-    if wanting is not None:
-        return "condition", unmet(wanting, is_chinese(context.book.limits.locale))
+    wrong = _condition_verdict(member, candidate, context.book)
+    if wrong is not None:
+        return wrong
     last = _last_raised(member, candidate, context.book)
     if last is not None:
         if rule.reentry.mode == "once":
@@ -150,6 +148,23 @@ def _own_verdict(
         return "expired", TOO_LATE
     if candidate.held is not None and member.advanced_to >= expires:
         return "expired", "waited until expires_at"
+    return None
+
+
+def _condition_verdict(
+    member: Member, candidate: Candidate, book: RuleBook
+) -> tuple[Verdict, str] | None:
+    """Return what ``unless`` or ``if`` says: when it was due, and when what waited may go on."""
+    rule, due = candidate.rule, candidate.due
+    now = due if candidate.held is None else member.advanced_to
+    if rule.unless is not None:
+        if has_ordered(member, rule.unless, due):
+            return "unless", f"at least {rule.unless.count} orders before the deadline"
+        if has_ordered(member, rule.unless, now, but=due):
+            return "unless", f"at least {rule.unless.count} orders before it could go on"
+    wanting = first_unmet(member, rule, due) or first_unmet(member, rule, now)
+    if wanting is not None:
+        return "condition", unmet(wanting, is_chinese(book.limits.locale))
     return None
 
 
@@ -259,7 +274,7 @@ def expiry_of(candidate: Candidate) -> int:
     """Return when a candidate has lost its point."""
     if candidate.held is not None:
         return candidate.held.trigger.expires
-    return candidate.due + candidate.rule.expires_after
+    return min(candidate.due + candidate.rule.expires_after, candidate.ends)
 
 
 def reentry_key(candidate: Candidate, book: RuleBook) -> bytes:
@@ -351,7 +366,7 @@ def _trigger_of(
         expires_at=rfc3339(expires),
         test=member.id in book.limits.test_members,
         offer=offer_of(rule, candidate.occasion, member),
-        reason=_reason_of(member, candidate, locale, context) if held is None else held.reason,
+        reason=_reason_of(member, candidate, locale, context),
         context=context_of(member),
     )
 
@@ -423,8 +438,9 @@ def _hold(outcome: Outcome, candidate: Candidate, ruling: Ruling, context: Conte
 
 def _reason_of(member: Member, candidate: Candidate, locale: str, context: Context) -> Reason:
     """Return why a candidate became true; of a score also what made it so."""
-    reason, score = reason_of(candidate, locale), member.score
-    if candidate.fact != SCORED or score is None or context.models is None:
+    held, score = candidate.held, member.score
+    reason = reason_of(candidate, locale) if held is None else retold(candidate, held, locale)
+    if not (candidate.fact == SCORED or reason.because) or score is None or context.models is None:
         return reason
     predictor = context.models.at(score.day)
     if predictor is None or member.rhythm is None:

@@ -1,5 +1,7 @@
 """What a trigger says beside its identity: why it was raised, and what a template needs."""
 
+import msgspec
+
 from models.calendar import Calendar
 from models.decoding import Received
 from models.facts import cart_of
@@ -29,10 +31,11 @@ from models.rules import (
 )
 from models.sequences import run_of
 from models.stages import BANDS
-from models.times import format_duration, rfc3339
+from models.standing import Held
+from models.times import format_duration, parse_instant, rfc3339
 from models.transitions import ACTIVE
 from models.triggers import ContextItem, EvidenceEvent, Offer, Reason, ReasonKind, TriggerContext
-from models.wording import sentence
+from models.wording import is_chinese, sentence
 
 
 def said(member: Member, name: str) -> str | None:
@@ -82,6 +85,34 @@ def reason_of(candidate: Candidate, locale: str) -> Reason:
         within=format_duration(within) if within else None,
         step=number or None,
     )
+
+
+def retold(candidate: Candidate, held: Held, locale: str) -> Reason:
+    """Return why what has waited became true, in the language of a locale that may be new."""
+    reason = held.reason
+    chinese = _told_again(candidate, reason, "zh")
+    if is_chinese(locale):
+        return msgspec.structs.replace(reason, text=chinese)
+    if reason.text != chinese:
+        return reason
+    text = _told_again(candidate, reason, locale)
+    # Why a stage was entered is not kept, and the sentence ends before it.
+    return msgspec.structs.replace(reason, text=text.rstrip(".: ") + ".")
+
+
+def _told_again(candidate: Candidate, reason: Reason, locale: str) -> str:
+    rule, when = candidate.rule, candidate.rule.when
+    at, fact, key = candidate.due, "", candidate.key
+    if reason.evidence:
+        fact, at = reason.evidence[0].type, parse_instant(reason.evidence[0].occurred_at)
+    match when:
+        case ActivityDrop(lasting=lasting):
+            at -= lasting
+        case Crosses(dwell=dwell) if not reason.evidence:
+            at -= dwell
+        case Calendar():
+            fact, key = reason.day or "", reason.offer_id or ""
+    return sentence(rule, locale, at, fact, key, "", reason.step or 0)
 
 
 _KINDS: dict[type, ReasonKind] = {

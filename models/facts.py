@@ -6,6 +6,7 @@ said about the member keeps the latest word.
 """
 
 import math
+from zlib import crc32
 
 from models.decoding import Received, instant
 from models.events import (
@@ -50,8 +51,9 @@ from models.times import DAY, MAX_INSTANT
 
 CART_EMPTIED = FACT_CODE["cart_emptied"]
 CELLS = 13  # of 28 days: a year
-# So that a year that begins within a cell is whole, also as of an order that comes late.
-KEPT_CELLS = CELLS + 2
+# So that a year that begins within a cell is whole, also as of an order that comes late, and while
+# the oldest cell lasts.
+KEPT_CELLS = CELLS + 3
 HALF_LIFE = 30 * DAY
 ALL_CHANNELS = "all"
 KEPT_CONSENT = 32
@@ -209,21 +211,34 @@ def with_orders(ring: list[int], cell: int, count: int, total: int) -> list[int]
     ]
 
 
-def spent_within(ring: list[int], within: int, at: int) -> int:
-    """Return the cents of the cells from the one that the window begins in to that of ``at``."""
-    oldest, newest = (at - within) // CELL, at // CELL
-    return sum(ring[i + 2] for i in range(0, len(ring), 3) if oldest <= ring[i] <= newest)
+def turn_of(member_id: str) -> int:
+    """Return how long a cell lasts beyond its end for a member, less than a day, in milliseconds.
+
+    Cells begin for everybody at the same instant; were they to end so, a shop's segments would
+    all move in one millisecond.
+    """
+    return crc32(member_id.encode()) % DAY
+
+
+def totals_within(ring: list[int], within: int, turn: int, at: int) -> tuple[int, int]:
+    """Return orders and cents of the cells from that of the window's begin to that of ``at``."""
+    oldest, newest = (at - within - turn) // CELL, at // CELL
+    orders = total = 0
+    for index in range(0, len(ring), 3):
+        if oldest <= ring[index] <= newest:
+            orders += ring[index + 1]
+            total += ring[index + 2]
+    return orders, total
+
+
+def leaves_at(cell: int, within: int, turn: int) -> int:
+    """Return the instant from which on a cell no longer counts in a window."""
+    return (cell + 1) * CELL + within + turn
 
 
 def year_totals(member: Member, at: int) -> tuple[int, int]:
     """Return orders and cents of the last 364 days, to the cell of 28 days."""
-    oldest = at // CELL - CELLS
-    cells = [
-        (member.ring[i + 1], member.ring[i + 2])
-        for i in range(0, len(member.ring), 3)
-        if member.ring[i] > oldest
-    ]
-    return sum(orders for orders, _ in cells), sum(total for _, total in cells)
+    return totals_within(member.ring, CELLS * CELL, turn_of(member.id), at)
 
 
 def activity_at(member: Member, at: int) -> float:

@@ -171,6 +171,11 @@ def start_of_day(day: date, zone: str) -> int:
     return instant_of(day, 0, zone)
 
 
+def has_day(day: date, zone: str) -> bool:
+    """Tell whether a local date ever was or will be: zones have skipped some."""
+    return _exists(_table(zone), (day.toordinal() - _EPOCH_DAY) * DAY)
+
+
 def next_local(at: int, zone: str, minute: int) -> int:
     """Return the first instant after ``at`` with this wall-clock time.
 

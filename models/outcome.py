@@ -9,6 +9,7 @@ from models.member import Member
 from models.predicting import Models
 from models.rulebook import RuleBook
 from models.rules import Rule
+from models.stages import NEVER
 from models.standing import Held
 from models.triggers import DecisionMessage, TriggerMessage
 
@@ -54,3 +55,4 @@ class Candidate(msgspec.Struct, frozen=True):
     number: int = 0  # step of a series, from 1
     day: str = ""  # the local date that a calendar is about
     held: Held | None = None  # what was kept of it while it waited
+    ends: int = NEVER  # when what it speaks of is over

@@ -93,7 +93,10 @@ def held_back(member: Member, rule: Rule, at: int, book: RuleBook) -> str | None
     return None
 
 
-def has_ordered(member: Member, wanted: OrdersAtLeast, due: int) -> bool:
-    """Tell whether the member ordered as often as ``wanted`` in the window that ends at ``due``."""
-    count = sum(due - wanted.within <= order < due for order in member.orders)
-    return count >= wanted.count
+def has_ordered(member: Member, wanted: OrdersAtLeast, at: int, but: int | None = None) -> bool:
+    """Tell whether the member ordered as often as ``wanted`` in the window that ends at ``at``.
+
+    The order of the instant ``but`` does not count: it is what a rule is about.
+    """
+    orders = (order for order in member.orders if order != but)
+    return sum(at - wanted.within <= order < at for order in orders) >= wanted.count

@@ -170,10 +170,7 @@ class Policy(msgspec.Struct, frozen=True):
         return max((*self.cool_down.values(), *(cap.memory for cap in self.caps)), default=0)
 
     def without_pressure(self) -> "Policy":
-        """Return what a policy asks of the member alone, not of what else is sent, nor when.
-
-        For tests of a rule: they must not depend on the other rules or on a member's hash.
-        """
+        """Return what a policy asks of the member alone, not of what else is sent, nor when."""
         return Policy(
             consent=self.consent,
             channels=self.channels,

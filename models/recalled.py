@@ -7,7 +7,7 @@ log that follows from them is filled in before the log is used, and left out of 
 from collections.abc import Sequence
 from typing import Protocol
 
-from models.facts import with_orders
+from models.facts import turn_of, with_orders
 from models.logs import Log, Machine, Seen
 from models.marks import at_of
 from models.member import CELL, Member
@@ -54,9 +54,10 @@ class Ring:
 
     def fill(self, member: Member, log: Log, heard: Sequence[Seen]) -> None:
         """Take the ring, less what was ``heard``."""
-        log.values = member.ring
+        ring = member.ring
         for seen in heard:
-            log.values = with_orders(log.values, at_of(seen.mark) // CELL, -1, -seen.what)
+            ring = with_orders(ring, at_of(seen.mark) // CELL, -1, -seen.what)
+        log.values = [turn_of(member.id), *ring]
 
     def leave_out(self, log: Log) -> None:
         """Leave since when it is in."""

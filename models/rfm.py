@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from models.facts import CELLS, year_totals
+from models.facts import CELLS, leaves_at, turn_of, year_totals
 from models.member import CELL, Member
 from models.stages import NEVER
 
@@ -132,5 +132,6 @@ def _turns(member: Member, tables: tuple[RfmTable, ...]) -> Iterator[int]:
         yield table.begins
         for bound in table.recency:
             yield member.orders[-1] + _ends(bound)
-    for index in range(0, len(member.ring), 3):
-        yield (member.ring[index] + CELLS) * CELL
+    turn = turn_of(member.id)
+    for cell in member.ring[::3]:
+        yield leaves_at(cell, CELLS * CELL, turn)

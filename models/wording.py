@@ -270,10 +270,8 @@ def sentence(rule: Rule, locale: str, at: int, fact: str, key: str, why: str, nu
             return reason(calendar, fact, key, chinese)
         case LateForMember():
             if chinese:
-                return f"会员上次于 {when} {did},按其自身节奏已逾期。"
-            return (
-                f"The member {did} last at {when}, which is longer ago than usual for this member."
-            )
+                return f"会员上次于 {when} {did},下一次早该到来。"
+            return f"The member {did} last at {when}, and the next time was to be expected by now."
         case Absence() as absence:
             within_ = format_duration(absence.within)
             form = _CHINESE if chinese else _PERFECT

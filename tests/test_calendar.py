@@ -43,6 +43,18 @@ DATES = st.dates(dt.date(1901, 1, 1), dt.date(2036, 12, 31))
 MINUTES = st.integers(0, 1439)
 
 
+@pytest.mark.parametrize(
+    ("zone", "skipped"),
+    [("Pacific/Apia", dt.date(2011, 12, 30)), ("Pacific/Kwajalein", dt.date(1993, 8, 21))],
+)
+def test_a_weekday_that_a_zone_skipped_has_no_ritual(zone: str, skipped: dt.date) -> None:
+    ritual = Calendar(day=Weekly(skipped.weekday()), minute=600)
+    week = dt.timedelta(days=7)
+    start = start_of_day(skipped - week, zone)
+    days = [day for day in islice(days_of(ritual, zone, start), 3) if day >= skipped - week]
+    assert days == [skipped - week, skipped + week, skipped + 2 * week]
+
+
 @settings(deadline=None)
 @given(DATES, st.integers(0, 180), MINUTES, ZONES, INSTANTS)
 def test_the_next_birthday_is_the_first_that_a_list_of_all_years_has(

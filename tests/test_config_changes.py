@@ -42,6 +42,7 @@ from models.outcome import Context
 from models.replay import Replay, in_order, key_of
 from models.rulebook import RuleBook
 from models.rules import Limits
+from models.times import rfc3339
 from models.triggers import Trigger
 
 RECALL = {"rule": "recall", "when": absence("purchase", "purchase", "30d")}
@@ -231,7 +232,8 @@ def test_the_open_trigger_of_a_rule_that_is_gone_ends_by_refusals_and_time_alone
     life = Life(shop.book(RECALL, LEFT))
     life.sees("view_item", NOON)
     life.reaches(NOON + 2 * HOUR)
-    for kind, ends in (("purchase", []), ("unsubscribed", ["left"]), ("ticket_opened", ["left"])):
+    ended_by = {"purchase": [], "unsubscribed": ["left"], "ticket_opened": ["left"]}
+    for kind, ends in (ended_by | {"erase": ["left"]}).items():
         without = restarted(life, shop.book(RECALL))
         assert [trigger.rule for trigger in without.member.open] == ["left"]
         without.sees(kind, NOON + 3 * HOUR)
@@ -255,6 +257,39 @@ def test_once_holds_for_a_rule_that_was_away_and_for_its_next_version(
     back.sees("register", NOON + 301 * DAY)
     assert back.raised == []
     assert back.verdicts == [("welcome", "reentry")]
+
+
+@pytest.mark.parametrize(("away", "verdict"), [(-1, "reentry"), (0, "raised")])
+def test_what_a_rule_that_is_gone_has_raised_is_remembered_for_400_days(
+    shop: Shop, away: int, verdict: str
+) -> None:
+    welcome = {"rule": "welcome", "when": {"event": "register"}, "reentry": "once"}
+    life = Life(shop.book(welcome))
+    life.sees("register", NOON)
+    gone = restarted(life, shop.book(RECALL))
+    gone.sees("visit", NOON + 400 * DAY + HOUR + away)  # an hour is the allowed lateness
+    back = restarted(gone, shop.book(welcome))
+    back.sees("register", NOON + 401 * DAY)
+    assert back.verdicts == [("welcome", verdict)]
+
+
+def test_a_renamed_rule_finds_what_is_armed_and_nothing_else(shop: Shop) -> None:
+    once = LEFT | {"reentry": "once"}
+    life = Life(shop.book(once))
+    life.sees("view_item", NOON)
+    renamed = shop.book(once | {"rule": "other"})
+    armed = restarted(life, renamed)
+    armed.reaches(NOON + 2 * HOUR)
+    assert armed.raised == ["other"]
+    life.reaches(NOON + 2 * HOUR)
+    life = restarted(life, renamed)
+    life.sees("purchase", NOON + 3 * HOUR)
+    assert life.cancelled == [], "nobody knows any more what the open one waits for"
+    life.sees("view_item", NOON + 4 * HOUR)
+    life.reaches(NOON + 6 * HOUR)
+    assert life.raised == ["other"], "its once is its own"
+    life.sees("unsubscribed", NOON + 7 * HOUR, channel="sms")
+    assert life.cancelled == ["left", "other"]
 
 
 def test_a_shorter_within_moves_what_is_armed(shop: Shop) -> None:
@@ -393,6 +428,160 @@ def test_a_longer_pause_counts_from_triggers_that_are_still_remembered(shop: Sho
     assert forgotten.raised == ["left"]
 
 
+def test_a_rule_that_was_always_remembers_no_trigger_to_count_a_pause_from(shop: Shop) -> None:
+    life = Life(shop.book(LEFT))
+    life.sees("view_item", NOON)
+    life.reaches(NOON + 2 * HOUR)
+    paused = LEFT | {"reentry": {"per": "member", "every": "20d"}}
+    life = restarted(life, shop.book(paused))
+    for days in (1, 2):
+        life.sees("view_item", NOON + days * DAY)
+        life.reaches(NOON + days * DAY + 2 * HOUR)
+    assert life.verdicts == [("left", "raised"), ("left", "reentry")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"when": absence("view_item", "purchase", "1h")},
+        {"when": absence("view_item", "purchase", "3h")},
+        {"when": absence("search", "purchase", "2h")},
+        {"version": 2},
+        {"channels": ["email"], "priority": 9, "expires_after": "1h"},
+        {"if": {"orders": {"below": 1}}},
+    ],
+    ids=["shorter", "longer", "after", "version", "how it is sent", "if"],
+)
+def test_a_pause_goes_on_whatever_else_is_changed(shop: Shop, change: dict[str, Any]) -> None:
+    left = LEFT | {"reentry": {"per": "member", "every": "2d"}}
+    life = Life(shop.book(left))
+    life.sees("view_item", NOON)
+    life.reaches(NOON + 2 * HOUR)
+    life = restarted(life, shop.book(left | change))
+    for days, verdict in ((1, "reentry"), (3, "raised")):
+        for kind in ("view_item", "search"):
+            life.sees(kind, NOON + days * DAY)
+        life.reaches(NOON + days * DAY + 5 * HOUR)
+        assert life.verdicts[-1] == ("left", verdict)
+
+
+ORDERED = {"unless": {"orders": {"at_least": 1, "within": "7d"}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({"when": absence("view_item", "purchase", "2h") | ORDERED}, "unless"),
+        ({"if": {"orders": {"below": 1}}}, "condition"),
+        ({"if": {"orders": {"at_least": 1}}}, "raised"),
+        ({"mode": "shadow"}, "shadow"),
+        ({"mode": "off"}, None),
+    ],
+)
+def test_what_is_armed_is_judged_by_what_its_rule_says_when_it_fires(
+    shop: Shop, change: dict[str, Any], verdict: str | None
+) -> None:
+    life = Life(shop.book(LEFT))
+    life.sees("purchase", NOON - DAY)
+    life.sees("view_item", NOON)
+    life = restarted(life, shop.book(LEFT | change))
+    life.reaches(NOON + 2 * HOUR)
+    assert life.verdicts == ([] if verdict is None else [("left", verdict)])
+
+
+def test_a_rule_that_is_off_keeps_on_remembering_and_its_open_trigger_can_be_taken_back(
+    shop: Shop,
+) -> None:
+    opened = Life(shop.book(LEFT))
+    opened.sees("view_item", NOON)
+    opened.reaches(NOON + 2 * HOUR)
+    off = shop.book(LEFT | {"mode": "off"})
+    opened = restarted(opened, off)
+    opened.sees("purchase", NOON + 3 * HOUR)
+    assert opened.cancelled == ["left"]
+    armed = Life(off)
+    armed.sees("view_item", NOON)
+    armed = restarted(armed, shop.book(LEFT))
+    armed.reaches(NOON + 2 * HOUR)
+    assert armed.raised == ["left"]
+
+
+def test_what_is_raised_expires_as_its_rule_says_now_and_what_is_open_as_it_said_then(
+    shop: Shop,
+) -> None:
+    life = Life(shop.book(LEFT))
+    life.sees("view_item", NOON)
+    sooner = shop.book(LEFT | {"expires_after": "1h"})
+    armed = restarted(life, sooner)
+    [trigger] = armed.reaches(NOON + 2 * HOUR).triggers
+    assert isinstance(trigger, Trigger)
+    assert trigger.expires_at == rfc3339(NOON + 3 * HOUR)
+    life.reaches(NOON + 2 * HOUR)
+    opened = restarted(life, sooner)
+    opened.sees("purchase", NOON + 2 * HOUR + 3 * DAY - 1)
+    assert opened.cancelled == ["left"]
+
+
+def test_what_is_armed_competes_with_the_priority_of_now(shop: Shop) -> None:
+    policy = {"arbitration": "1m"}
+    other = {"rule": "other", "when": absence("view_item", "share", "2h"), "priority": 5}
+    life = Life(shop.book(LEFT | {"priority": 10}, other, policy=policy))
+    life.sees("view_item", NOON)
+    after = restarted(life, shop.book(LEFT | {"priority": 1}, other, policy=policy))
+    for one, winner in ((life, "left"), (after, "other")):
+        one.reaches(NOON + 3 * HOUR)
+        assert one.raised == [winner]
+
+
+def test_a_ladder_offers_what_it_says_when_the_step_is_due(shop: Shop) -> None:
+    when = {"after": "register", "steps": ["1d", "3d"], "until": "purchase"}
+    series = {"rule": "steps", "when": {"series": when}}
+    life = Life(shop.book(series | {"ladder": ["five", "ten"]}))
+    life.sees("register", NOON)
+    life.reaches(NOON + DAY)
+    after = restarted(life, shop.book(series | {"ladder": ["guide", "gift"]}))
+    after.reaches(NOON + 3 * DAY)
+    said = [*life.said, *after.said]
+    offers = [m.offer.name for m in said if isinstance(m, Trigger) and m.offer is not None]
+    assert offers == ["five", "gift"]
+
+
+def crossing(**more: Any) -> dict[str, Any]:
+    when = {"number": "points", "at_least": 100} | more
+    return {"rule": "points", "when": {"crosses": when}}
+
+
+def test_another_dwell_moves_what_is_armed_and_another_threshold_forgets_it(shop: Shop) -> None:
+    life = Life(shop.book(crossing(dwell="1d")))
+    life.sees("points", NOON, balance=100)
+    longer = restarted(life, shop.book(crossing(dwell="2d")))
+    longer.reaches(NOON + 2 * DAY - 1)
+    assert longer.raised == []
+    longer.reaches(NOON + 2 * DAY)
+    assert longer.raised == ["points"]
+    lower = restarted(life, shop.book(crossing(dwell="1d", at_least=90)))
+    lower.reaches(NOON + 9 * DAY)
+    assert lower.raised == []
+    lower.sees("points", NOON + 10 * DAY, balance=95)
+    lower.reaches(NOON + 11 * DAY)
+    assert lower.raised == ["points"]
+
+
+def test_another_length_of_a_drop_moves_it_and_another_depth_forgets_it(shop: Shop) -> None:
+    def drop(below: float, lasting: str) -> dict[str, Any]:
+        return {"rule": "drop", "when": {"activity_drop": {"below": below, "for": lasting}}}
+
+    life = Life(shop.book(drop(0.3, "14d")))
+    for day in range(60):
+        life.sees("visit", NOON + day * DAY)
+    due = next_due(life.member, life.book)
+    longer = restarted(life, shop.book(drop(0.3, "20d")))
+    assert next_due(longer.member, longer.book) == due + 6 * DAY
+    deeper = restarted(life, shop.book(drop(0.2, "14d")))
+    deeper.reaches(NOON + 300 * DAY)
+    assert deeper.raised == []
+
+
 # --- stages ---------------------------------------------------------------------------------------
 
 
@@ -504,6 +693,131 @@ def test_a_refusal_takes_back_what_names_the_refused_channel_whatever_the_rule_s
     life = restarted(life, shop.book(*rules, policy=policy))
     life.sees("unsubscribed", NOON + 3 * HOUR, channel="sms")
     assert life.cancelled == ["left"]
+
+
+def test_an_open_trigger_of_the_policys_channels_is_taken_to_name_those_of_now(
+    shop: Shop,
+) -> None:
+    life = Life(shop.book(LEFT, policy={"channels": ["sms"]}))
+    life.sees("view_item", NOON)
+    life.reaches(NOON + 2 * HOUR)
+    for channels, refused, cancelled in (
+        (["email"], "sms", []),
+        (["email"], "email", ["left"]),
+        (["email", "sms"], "sms", ["left"]),
+    ):
+        after = restarted(life, shop.book(LEFT, policy={"channels": channels}))
+        after.sees("unsubscribed", NOON + 3 * HOUR, channel=refused)
+        assert after.cancelled == cancelled, (channels, refused)
+
+
+HELLO = {"rule": "hello", "when": {"event": "visit"}, "group": "g", "expires_after": "3d"}
+A_DAY = {"at_most": 2, "per": "day"}
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict"),
+    [
+        ({"caps": [A_DAY]}, "raised"),
+        ({"caps": [A_DAY | {"at_most": 1}]}, "cap"),
+        ({"caps": [{"at_most": 1, "within": "2h"}]}, "raised"),
+        ({"caps": [{"at_most": 1, "within": "7201s"}]}, "cap"),
+        ({"cool_down": {"g": "2h"}}, "raised"),
+        ({"cool_down": {"g": "3h"}}, "cool_down"),
+    ],
+)
+def test_messages_that_are_remembered_count_for_another_cap_and_cool_down(
+    shop: Shop, line: dict[str, Any], verdict: str
+) -> None:
+    life = Life(shop.book(HELLO, LEFT, policy={"channels": ["sms"], "caps": [A_DAY]}))
+    life.sees("visit", NOON)
+    assert life.raised == ["hello"]
+    life = restarted(life, shop.book(HELLO, LEFT, policy={"channels": ["sms"]} | line))
+    assert [trigger.rule for trigger in life.member.open] == ["hello"]
+    life.sees("visit", NOON + 2 * HOUR)
+    assert life.verdicts == [("hello", verdict)]
+
+
+def test_what_is_armed_meets_the_caps_of_now(shop: Shop) -> None:
+    life = Life(shop.book(LEFT, policy={"channels": ["sms"]}))
+    life.sees("view_item", NOON)
+    never = {"channels": ["sms"], "caps": [{"at_most": 0, "per": "day"}]}
+    life = restarted(life, shop.book(LEFT, policy=never))
+    life.reaches(NOON + 2 * HOUR)
+    assert life.verdicts == [("left", "cap")]
+
+
+def test_messages_that_no_line_counted_are_not_known_to_a_new_cap(shop: Shop) -> None:
+    life = Life(shop.book(HELLO, policy={"channels": ["sms"]}))
+    life.sees("visit", NOON)
+    one = {"channels": ["sms"], "caps": [{"at_most": 1, "per": "day"}]}
+    life = restarted(life, shop.book(HELLO, policy=one))
+    life.sees("visit", NOON + 1)
+    life.sees("visit", NOON + 2)
+    assert life.verdicts == [("hello", "raised"), ("hello", "cap")]
+
+
+@pytest.mark.parametrize("window", ["10m", 0, None])
+def test_what_competes_is_asked_when_the_old_window_ends(shop: Shop, window: Any) -> None:
+    life = Life(shop.book(HELLO, policy={"arbitration": "1m"}))
+    life.sees("visit", NOON)
+    after = restarted(
+        life, shop.book(HELLO, policy={} if window is None else {"arbitration": window})
+    )
+    after.reaches(NOON + MINUTE - 1)
+    assert after.said == []
+    after.reaches(NOON + MINUTE)
+    assert after.raised == ["hello"]
+
+
+def night(ends: str, then: str = "defer") -> dict[str, Any]:
+    return {"quiet_hours": {"from": "21:00", "to": ends, "then": then}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "verdicts"),
+    [
+        ({}, ["raised"]),
+        (night("07:00"), ["raised"]),
+        (night("09:00"), ["raised"]),
+        (night("11:00"), ["held", "raised"]),
+        (night("11:00", "drop"), ["quiet"]),
+    ],
+)
+def test_what_waits_for_the_morning_is_asked_by_the_new_policy_when_the_old_night_ends(
+    shop: Shop, policy: dict[str, Any], verdicts: list[str]
+) -> None:
+    life = Life(shop.book(HELLO, policy=night("09:00")))
+    life.sees("visit", NOON + 10 * HOUR)
+    life = restarted(life, shop.book(HELLO, policy=policy))
+    life.reaches(NOON + 21 * HOUR - 1)
+    assert life.verdicts == []
+    life.reaches(NOON + 23 * HOUR)
+    assert life.verdicts == [("hello", verdict) for verdict in verdicts]
+
+
+def test_another_salt_draws_anew_and_changes_nothing_else(shop: Shop) -> None:
+    def drawn(salt: str, name: str) -> str:
+        life = Life(shop.book(HELLO, policy=half(salt)), name)
+        life.sees("visit", NOON)
+        [(_, verdict)] = life.verdicts
+        return verdict
+
+    def half(salt: str) -> dict[str, Any]:
+        return {"holdout": {"salt": salt, "everything": "50%"}}
+
+    names = [f"m{number}" for number in range(20)]
+    moved = next(n for n in names if (drawn("a", n), drawn("b", n)) == ("raised", "holdout"))
+    life = Life(shop.book(LEFT, HELLO | {"reentry": "once"}, policy=half("a")), moved)
+    life.sees("visit", NOON)
+    life.sees("view_item", NOON)
+    life = restarted(life, shop.book(LEFT, HELLO | {"reentry": "once"}, policy=half("b")))
+    assert [trigger.rule for trigger in life.member.open] == ["hello"]
+    life.sees("visit", NOON + HOUR)
+    life.reaches(NOON + 2 * HOUR)
+    assert life.verdicts == [("hello", "reentry"), ("left", "holdout")]
+    life.sees("unsubscribed", NOON + 3 * HOUR)
+    assert life.cancelled == ["hello"]
 
 
 # --- limits ---------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ def test_a_word_is_about_a_rule_a_feed_or_everything(
         (f"hold: {{}}, {REST}", "overrides[0].hold", "needs a rule or a feed, or the word"),
         (f"hold: {{rule: a, feed: visit}}, {REST}", "overrides[0].hold", "needs a rule or a feed"),
         (f"hold: {{feed: purchases}}, {REST}", "overrides[0].hold.feed", "mean 'purchase'?"),
+        (f"hold: {{feed: /pos}}, {REST}", "overrides[0].hold.feed", "'' is no type of event"),
         (f"hold: everything, from: {FROM}, by: a, reason: b", "overrides[0].until", "is missing"),
         (f"hold: everything, until: {FROM}, by: a, reason: b", "overrides[0].from", "is missing"),
         (

@@ -4,7 +4,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from core_builders import DAY, HOUR, MINUTE, NOON, SECOND, absence, event, whole_book
+from core_builders import DAY, HOUR, MINUTE, NOON, SECOND, absence, event, same, whole_book
 from policy_kit import Judged, book, living, on
 
 from models.times import parse_instant, rfc3339
@@ -240,6 +240,20 @@ def test_a_problem_that_policy_does_not_name_holds_nothing() -> None:
     assert life.raised == ["hello"]
 
 
+def test_a_ticket_takes_back_marketing_and_one_heard_of_late_only_if_policy_holds_for_it() -> None:
+    rules = (HELLO, on("visit", "bill", purpose="service"))
+    for holds, happened, cancelled in (
+        ("2d", NOON + 1, ["hello"]),
+        ("2d", NOON - 1, ["hello"]),
+        (0, NOON + 1, ["hello"]),
+        (0, NOON, ["hello"]),
+        (0, NOON - 1, []),
+    ):
+        life = visits(living({"holds": {"ticket": holds}} | SMS, *rules), NOON)
+        life.sees("ticket_opened", happened)
+        assert life.cancelled == cancelled, (holds, happened - NOON)
+
+
 # --- silence after an order -----------------------------------------------------------------------
 
 
@@ -369,6 +383,63 @@ def test_a_rule_that_is_off_says_nothing_and_goes_on_where_it_was() -> None:
     still = visits(living({}, rule | {"mode": "off"}), NOON)
     still.reaches(NOON + HOUR)
     assert still.decisions == []
+
+
+# --- how often a rule may speak -------------------------------------------------------------------
+
+
+def test_a_pause_of_an_item_is_of_that_item_alone() -> None:
+    rule = on("view_item", "look", reentry={"per": "item_id", "every": "1d"})
+    life = living({}, rule)
+    for at, item in (
+        (NOON, "tea"),
+        (NOON + 1, "cup"),
+        (NOON + DAY - 1, "tea"),
+        (NOON + DAY, "cup"),
+        (NOON + DAY, "tea"),
+    ):
+        life.sees("view_item", at, item_id=item)
+        life.is_saved_and_loaded()
+    assert life.verdicts_of("look") == ["raised", "raised", "reentry", "reentry", "raised"]
+
+
+def test_of_one_instant_the_rule_decides_first_whose_name_comes_first() -> None:
+    # Stages are looked at before events are, and the cap has room for one.
+    policy = capped({"at_most": 1, "per": "day"})
+    life = living(policy, {"rule": "z", "when": {"stage_entered": "new"}}, on("purchase", "a"))
+    life.sees("purchase", NOON)
+    assert [(d.rule, d.verdict) for d in life.decisions] == [("a", "raised"), ("z", "cap")]
+
+
+def test_a_newer_trigger_of_an_episode_takes_back_the_older_and_no_other() -> None:
+    rules = [
+        on("visit", "older", episode="e", expires_after="1h"),
+        on("visit", "stranger"),
+        on("search", "newer", episode="e"),
+    ]
+    for at, cancelled in ((HOUR - 1, ["older"]), (HOUR, [])):
+        life = visits(living(SMS, *rules), NOON)
+        life.sees("search", NOON + at)
+        assert (life.raised, life.cancelled) == (["older", "stranger", "newer"], cancelled)
+
+
+def test_what_is_awaited_of_one_item_takes_back_that_item_and_of_all_takes_back_each() -> None:
+    of = [same("add_to_cart", "item_id"), "purchase"]
+    rule = {"rule": "viewed", "when": absence("view_item", of, "1h")}
+    life = living({}, rule)
+    for item in ("tea", "cup", "jug"):
+        life.sees("view_item", NOON, item_id=item)
+    life.reaches(NOON + HOUR)
+    assert life.raised == ["viewed"] * 3
+    life.sees("add_to_cart", NOON + HOUR + 1, item_id="tea")
+    assert life.cancelled == ["viewed"]
+    # It happened before, and would have kept this one from being.
+    life.sees("add_to_cart", NOON + HOUR - 1, item_id="cup")
+    assert life.cancelled == ["viewed"] * 2
+    life.sees("add_to_cart", NOON + HOUR + 2, item_id="pot")
+    assert life.cancelled == ["viewed"] * 2
+    life.sees("purchase", NOON + HOUR + 3)
+    assert life.cancelled == ["viewed"] * 3
 
 
 # --- a word of consent that follows ---------------------------------------------------------------
@@ -572,6 +643,18 @@ def test_a_calendar_cap_ends_with_the_members_own_day(
     assert life.verdicts_of("hello") == ["raised", "cap", "raised"]
 
 
+def test_messages_that_no_line_can_count_any_more_are_forgotten() -> None:
+    lines = capped({"at_most": 1, "within": "1d"}, {"at_most": 5, "within": "2h", "purpose": "any"})
+    life = visits(living(lines | {"cool_down": {"g": "36h"}}, HELLO), NOON)
+    life.reaches(NOON + 36 * HOUR - 1)
+    life.is_saved_and_loaded()
+    assert life.member.standing is not None
+    assert len(life.member.standing.contacts) == 1
+    life.reaches(NOON + 36 * HOUR)
+    life.is_saved_and_loaded()
+    assert life.member.standing is None
+
+
 def test_at_most_0_is_never() -> None:
     assert visits(living(capped({"at_most": 0, "per": "day"}), HELLO), NOON).raised == []
 
@@ -761,6 +844,16 @@ def test_a_flood_of_campaigns_does_not_drown_what_a_cap_needs() -> None:
     assert len(life.member.standing.contacts) <= 64
 
 
+def test_a_flood_of_campaigns_does_not_drown_what_a_cool_down_needs() -> None:
+    life = living(SMS | {"cool_down": {"g": "7d"}}, on("visit", "a", group="g"), HELLO)
+    visits(life, NOON)
+    for number in range(100):
+        life.sees("sent", NOON + 1 + number, channel="email", campaign=f"c{number}")
+    life.is_saved_and_loaded()
+    visits(life, NOON + DAY)
+    assert life.verdicts_of("a") == ["raised", "cool_down"]
+
+
 # --- arbitration ----------------------------------------------------------------------------------
 
 WINDOW = SMS | {"arbitration": "30s"}
@@ -901,8 +994,10 @@ def test_what_comes_at_night_waits_for_the_members_morning() -> None:
     assert waited.due_at == rfc3339(NOON + HOUR)
     assert waited.not_before == waited.raised_at == rfc3339(NOON + 13 * HOUR)
     assert waited.not_after == rfc3339(NOON + 25 * HOUR)
-    held = life.decisions[1]
+    at_once, held, let_go = life.decisions
     assert (held.verdict, held.until) == ("held", rfc3339(NOON + 13 * HOUR))
+    assert (at_once.decided_at, held.decided_at) == (None, None)
+    assert let_go.decided_at == rfc3339(NOON + 13 * HOUR)
     assert held.why == "quiet hours until 2026-01-02 09:00 in Asia/Shanghai"
 
 

@@ -118,20 +118,39 @@ def test_0_is_never_or_none_and_allowed(tmp_path: Path, text: str, policy: Polic
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "zero"),
     [
-        "consent:",
-        "consent: {marketing: null, service: allowed}",
-        "caps: null",
-        "caps: [{at_most: null, per: day}]",
-        "quiet_hours: ~",
-        "cool_down: {g: null}",
-        "pace: null",
+        ("consent:", None),
+        ("consent: {marketing: null, service: allowed}", None),
+        ("stop:", None),
+        ("caps: null", None),
+        ("caps: [{at_most: null, per: day}]", "caps: [{at_most: 0, per: day}]"),
+        ("caps: [{at_most: 1, within: null}]", None),
+        ("holdout:", None),
+        ("holdout: {salt: s, everything: null}", "holdout: {salt: s, everything: 0}"),
+        ("quiet_hours: ~", None),
+        ("cool_down: {g: null}", "cool_down: {g: 0}"),
+        ("holds: {return: null}", "holds: {return: 0}"),
+        ("silence_after_purchase: {for: null}", "silence_after_purchase: {for: 0}"),
+        ("arbitration: null", "arbitration: 0"),
+        ("arbitration: {window: null}", "arbitration: {window: 0}"),
+        ("consent_follows: null", "consent_follows: 0"),
+        ("pace: null", "pace: 0"),
+        ("feeds: null", None),
+        ("feeds: {delays: {pos: null}}", "feeds: {delays: {pos: 0}}"),
+        ("breaker: {times: null}", None),
+        ("overrides: null", None),
     ],
 )
-def test_null_is_refused_with_what_to_write_instead(tmp_path: Path, text: str) -> None:
-    [error] = mistakes(tmp_path, text)
-    assert error.message == ("has no value; leave the line out for no limit, or write 0 for none")
+def test_null_is_refused_with_what_to_write_instead(
+    tmp_path: Path, text: str, zero: str | None
+) -> None:
+    error = mistakes(tmp_path, text)[0]
+    if zero is None:
+        assert error.message.startswith("has no value; docs/policy.md says")
+    else:
+        assert error.message == "has no value; leave the line out for no limit, or write 0 for none"
+        read(tmp_path, zero)
 
 
 def test_null_hides_no_other_mistake(tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ from app import rules_commands
 from app.rule_cases import read_cases, written_offset
 from app.rule_tests import load_cases, run_cases
 from config.paths import load_config, package_dir
+from models.calendar import Calendar
 from models.policy import Policy
 from models.replay import replay
 from models.rulebook import RuleBook
 from models.rules import Absence, Limits
-from models.times import DAY, HOUR, rfc3339
+from models.times import DAY, HOUR, MINUTE, parse_instant, rfc3339
 from models.triggers import Trigger
 
 RULES = package_dir() / "rules"
@@ -77,6 +78,45 @@ def test_at_night_nothing_is_said_to_a_member_service_messages_included() -> Non
 
     assert at(0) == [rfc3339(NOON)]
     assert at(15) == [rfc3339(NOON + 21 * HOUR)]
+
+
+LOOKS: dict[str, list[dict[str, Any]]] = {
+    "guide_first_look": [event("register", -6 * HOUR)],
+    "repeated_view": [event("view_item", -hours * HOUR) for hours in (2, 1, 0)],
+}
+
+
+@pytest.mark.parametrize("name", sorted(LOOKS))
+def test_what_falls_due_when_the_longest_night_begins_is_told_in_the_morning(name: str) -> None:
+    # The clocks go back in this night: it has thirteen hours, and the last leave at half past nine.
+    evening = parse_instant("2026-10-24T21:00:00+02:00")
+    limits = Limits(assume_consent=True, time_zone="Europe/Berlin")
+    policy = msgspec.structs.replace(CONFIG.policy, holdout=None)
+    rules = [rule for rule in CONFIG.rules if rule.name == name]
+    book = RuleBook(rules, CONFIG.stages, policy, limits)
+    events = [
+        received(one | {"occurred_at": evening + one["occurred_at"], "member_id": f"m{number}"})
+        for one in LOOKS[name]
+        for number in range(100)
+    ]
+    outcomes = list(replay(events, book, evening + DAY))
+    told = [one for outcome in outcomes for one in outcome.triggers if isinstance(one, Trigger)]
+    assert len(told) == 100
+    assert max(one.not_before for one in told) > "2026-10-25T08:25"  # 09:25 there
+
+
+def test_no_rule_that_may_fall_due_at_any_hour_expires_in_the_night() -> None:
+    quiet = CONFIG.policy.quiet_hours
+    assert quiet is not None
+    clocks_go_back = HOUR
+    night = (quiet.end - quiet.start) % 1440 * MINUTE + clocks_go_back + CONFIG.policy.pace
+    short = {rule.name: rule.when for rule in CONFIG.rules if rule.expires_after <= night}
+    assert sorted(short) == ["member_day", "regulars_day"]
+    for when in short.values():
+        # They come by day, and the day is the point.
+        assert isinstance(when, Calendar)
+        assert quiet.end <= when.minute
+        assert when.minute * MINUTE + when.spread < quiet.start * MINUTE
 
 
 def test_bad_reviews_make_no_advocate() -> None:
@@ -178,6 +218,45 @@ def test_the_key_of_an_expectation_counts(own: Path, capsys: pytest.CaptureFixtu
     tests.write_text(text.replace("KEY", "a"))
     assert run("test", "--config", str(own)) == 1
     assert "- expected  at: 1h 1m  is: reentry key: a" in capsys.readouterr().out
+
+
+TICKET = """
+  - name: a ticket is open
+    events:
+      - {at: 0, type: ticket_opened, ticket_id: t1}
+      - {at: 0, type: add_to_cart, item_id: tea}
+    until: 2h
+    expect:
+      - {at: 1h, is: raised}
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "stop: true",
+        "holds: {ticket: 30d, complaint: 90d, return: 30d}",
+        "consent: {marketing: denied, service: denied}",
+        "caps: [{at_most: 0, per: day}]",
+        'quiet_hours: {from: "00:00", to: "23:59", then: drop, purposes: [marketing, service]}',
+        "holdout: {salt: s, everything: 100%}",
+        "silence_after_purchase: {for: 30d, then: drop}",
+    ],
+)
+def test_no_line_of_the_policy_turns_the_tests_of_rules_red(own: Path, line: str) -> None:
+    agreed = "" if line.startswith("consent") else "consent: opt_out\n"
+    (own / "policy.yaml").write_text(f"{agreed}{line}\n")
+    with (own / "rules" / "cart_abandoned.test.yaml").open("a") as tests:
+        tests.write(TICKET)
+    assert run("test", "--config", str(own)) == 0
+
+
+def test_what_the_member_has_refused_counts_as_the_policy_has_it_count(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own / "policy.yaml").write_text("")
+    assert run("test", "--config", str(own)) == 1, "nobody is asked for consent"
+    assert "- expected  at: 0  is: consent" in capsys.readouterr().out
 
 
 def test_rules_without_tests_pass(own: Path) -> None:

@@ -100,7 +100,7 @@ def test_how_far_a_count_has_come_and_what_was_seen_are_told(
         (
             "zh",
             [
-                "steps: 条件不满足 (this did not hold: the tier is gold)",
+                "steps: 条件不满足 (不满足:等级为 gold)",
                 "待触发: 自 2026-01-01 11:00 UTC 起第 2 步将于 2026-01-03 11:00 UTC 触发",
                 "不满足: 等级为 gold",
             ],

@@ -210,9 +210,9 @@ def test_a_requirement_is_put_into_words(wanted: Requirement, english: str, chin
         (
             LateForMember((VIEW,), 90, DAY, DAY),
             "",
-            "The member viewed an item last at 2026-01-01 12:00 UTC, which is longer ago than usual"
-            " for this member.",
-            "会员上次于 2026-01-01 12:00 UTC 浏览商品,按其自身节奏已逾期。",
+            "The member viewed an item last at 2026-01-01 12:00 UTC, and the next time was to be"
+            " expected by now.",
+            "会员上次于 2026-01-01 12:00 UTC 浏览商品,下一次早该到来。",
         ),
         (
             StageLeft("active"),

@@ -30,7 +30,10 @@ MODULES = (
     *("contacts", "deciding", "hearing", "holding", "holdout", "overtaking"),
     *("pace", "permission", "pressure", "standing"),
 )
-TESTS = ("test_core_open_triggers", "test_policy", "test_suspended", "test_policy_machine")
+TESTS = (
+    *("test_core_open_triggers", "test_own_pace", "test_policy"),
+    *("test_suspended", "test_policy_machine"),
+)
 POLICY = "config/policy.yaml"
 POLICY_TESTS = ("test_policy_files",)
 # A mutant that loops for ever is caught by this; the tests take about a minute on a busy machine.

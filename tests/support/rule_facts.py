@@ -124,7 +124,7 @@ FACTS: dict[str, Facts] = {
         "20h", wait="4d", begins=("register",), ends=("add_to_cart", "begin_checkout", *ORDERED)
     ),
     "guide_first_look": Facts(
-        "12h",
+        "14h",
         wait="6h",
         begins=("register",),
         ends=("view_item", "search", "add_to_cart", "begin_checkout", *ORDERED),
@@ -157,7 +157,7 @@ FACTS: dict[str, Facts] = {
     "recently_viewed_on_return": Facts("24h", ORDERED),
     "referral_thanks": Facts("3d", again="1d"),
     "regulars_day": Facts("12h", ORDERED, stands=("visit",)),
-    "repeated_view": Facts("12h", ORDERED, stands=("view_item",), again="14d"),
+    "repeated_view": Facts("14h", ORDERED, stands=("view_item",), again="14d"),
     "return_visit": no_order("75d", "14d", "always"),
     "returned_from_lost": Facts("3d", ORDERED),
     "review_request": Facts(

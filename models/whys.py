@@ -1,0 +1,75 @@
+"""Why something was decided, in the language of who asks: records say it in one.
+
+What policy says is written in English, what a rule's ``if`` says in the brand's language. Names,
+instants and what operators wrote stay as they are.
+"""
+
+import re
+
+from models.rules import Requirement, Rule
+from models.wording import unmet
+
+_CHINESE: tuple[tuple[str, str], ...] = (
+    (r"nothing held it back", "未受任何限制"),
+    (r"completed by history, which messages nobody", "由历史数据补全,不发送消息"),
+    (r"the event was older than the allowed lateness", "事件迟到超过允许的时限"),
+    (r"at least (\d+) orders before the deadline", r"到期前已有至少 \1 单"),
+    (r"at least (\d+) orders before it could go on", r"等待期间已有至少 \1 单"),
+    (r"already raised once, at (\S+)", r"已于 \1 触发过一次"),
+    (r"raised at (\S+)", r"已于 \1 触发"),
+    (r"nobody to send to before the id is linked", "匿名标识尚未关联会员,无人可发送"),
+    (r"decided after expires_at", "作出决定时已过期"),
+    (r"waited until expires_at", "等待至过期"),
+    (r"muted until (\S+)", r"静默至 \1"),
+    (r"the policy has stopped everything of purpose (\w+)", r"策略已暂停用途为 \1 的全部发送"),
+    (r"no channel is left that the member allows for (\w+)", r"会员未许可任何渠道用于 \1"),
+    (
+        r"nothing is said yet that allows (\w+): it may follow",
+        r"会员尚未就 \1 作出许可,可能随后作出",
+    ),
+    (r"the member can be reached on none of the channels", "各渠道均无法触达会员"),
+    (r"a ticket is open", "有未关闭的工单"),
+    (r"complained at (\S+)", r"会员于 \1 投诉"),
+    (r"a return was requested at (\S+) and is not refunded yet", r"会员于 \1 申请退货,尚未退款"),
+    (r"ordered at (\S+): silence for (\w+)", r"会员于 \1 下单,静默 \2"),
+    (r"quiet hours until (.+) in (\S+)", r"免打扰至 \1(\2)"),
+    (r"others may compete", "可能有其他触发竞争"),
+    (r"(\S+) won with priority (\S+); here (\S+)", r"\1 以优先级 \2 胜出,本规则为 \3"),
+    (r"in the control group of all marketing", "属于全部营销的对照组"),
+    (r"in the control group of (\S+)", r"属于 \1 的对照组"),
+    (r"the rule decides and sends nothing", "该规则只作决定,不发送"),
+    (r"group (\S+) rests (\w+) from (\S+)", r"组 \1 自 \3 起冷却 \2"),
+    (r"at most (\d+) (.*): used up", r"频次上限(\1:\2)已用完"),
+    (r"held until (\S+) by (.+?): (.*)", r"由 \2 暂缓至 \1:\3"),
+    (r"the rule is gone or off", "规则已删除或停用"),
+    (r"more candidates wait than a row has room for", "等待中的触发过多"),
+    (r"superseded by (\S+)", r"被 \1 取代"),
+)
+_PATTERNS = [(re.compile(english), chinese) for english, chinese in _CHINESE]
+_BEFORE = "; it expires before"
+
+
+def in_language(why: str, rule: Rule | None, chinese: bool) -> str:
+    """Return a decision's or cancellation's ``why`` in Chinese, or in English.
+
+    What is not known to be a sentence of ours stays as it is: an operator's words, the names of
+    what happened, and what a silent feed or an open breaker says.
+    """
+    for wanted in _wanted(rule):
+        if why == unmet(wanted, not chinese):
+            return unmet(wanted, chinese)
+    if not chinese:
+        return why
+    if why.endswith(_BEFORE):
+        return f"{in_language(why.removesuffix(_BEFORE), rule, True)};在此之前已过期"
+    for pattern, said in _PATTERNS:
+        found = pattern.fullmatch(why)
+        if found:
+            return found.expand(said)
+    return why
+
+
+def _wanted(rule: Rule | None) -> list[Requirement | str]:
+    if rule is None or rule.condition is None:
+        return []
+    return [*rule.condition.tests, "any", "not"]
