@@ -69,8 +69,12 @@ class ModelFollower:
     # --- the service ---
 
     def start(self) -> None:
-        """Begin to follow, in a task of its own; a broker that is away is waited for."""
-        self._task = asyncio.create_task(self._run(), name="model-follower")
+        """Begin to follow, in a task of its own; a broker that is away is waited for.
+
+        Whoever began already goes on.
+        """
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="model-follower")
 
     async def stop(self) -> None:
         """End."""
@@ -146,7 +150,11 @@ class ModelFollower:
     # --- the days of the lanes ---
 
     async def ready(self) -> None:
-        """Return once every model that there was at the start is known, or it takes too long."""
+        """Return once every model that there was at the start is known, or it takes too long.
+
+        Lanes are taken over before the worker's other services start, so this begins to follow.
+        """
+        self.start()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._read_all.wait(), READY_SECONDS)
 

@@ -1,5 +1,6 @@
 """Models as workers know them: which scores a day, which are left out, and what they open."""
 
+import asyncio
 import logging
 
 import msgspec
@@ -124,3 +125,14 @@ def test_a_lane_says_how_far_it_is() -> None:
     (output,) = follower().reached(1, FIRST)
     assert output.topic == "churn-questions"
     assert msgspec.json.decode(output.value or b"", type=Reached) == Reached(1, FIRST)
+
+
+async def test_lanes_that_ask_before_the_worker_serves_make_it_follow() -> None:
+    class Reading(ModelFollower):
+        async def _run(self) -> None:
+            self._read_all.set()
+
+    one = Reading(CONFIG, KnownModels(Predictions(), live=True))
+    await asyncio.wait_for(one.ready(), timeout=5)
+    assert one._read_all.is_set()
+    await one.stop()
