@@ -495,10 +495,11 @@ def test_the_page_says_what_was_computed(made: tuple[str, dict[str, object]]) ->
     assert "every member agreed to marketing" in text
 
 
-@pytest.mark.parametrize("orders", [1, 2, 5])
-def test_one_member_makes_a_page(tmp_path: Path, orders: int) -> None:
+# Of one order it hangs on the weekday of the member whether anything was ever asked.
+@pytest.mark.parametrize(("member", "orders"), [("ann", 1), ("m23", 1), ("ann", 2), ("ann", 5)])
+def test_one_member_makes_a_page(tmp_path: Path, member: str, orders: int) -> None:
     path, out = tmp_path / "one.csv", tmp_path / "page.html"
-    lines = "".join(f"ann,2025-0{month + 1}-03,5\n" for month in range(orders))
+    lines = "".join(f"{member},2025-0{month + 1}-03,5\n" for month in range(orders))
     path.write_text(f"customer,date,amount\n{lines}")
     assert main(["try", str(path), "--out", str(out)]) == 0
     text = out.read_text()

@@ -164,7 +164,7 @@ def ask(log: Log, learner: Learner, see: See, progress: Progress) -> Rows:
         model = learner.close(day)
     count = len(said)
     member, number, days, orders, silence, tenure, spent = (
-        np.array(facts, np.int64).reshape(count, -1).T.copy()
+        np.array(facts, np.int64).reshape(count, 7).T.copy()
     )
     paid, returned = (
         [(who, day - log.first, amount) for who, day, amount in amounts]
@@ -179,7 +179,7 @@ def ask(log: Log, learner: Learner, see: See, progress: Progress) -> Rows:
         tenure=tenure,
         spent=spent,
         said=np.array(said, np.float64),
-        seen=np.array(seen, np.float64).reshape(count, -1),
+        seen=np.array(seen, np.float64).reshape(count, len(seen) // max(count, 1)),
         histories=Histories((who, day) for who, day, _ in paid),
         net=Money(paid + returned),
         gross=Money(paid),
