@@ -35,7 +35,7 @@ def events(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     name = request.param
     path = tmp_path_factory.mktemp(name) / "events.jsonl"
     if name == "simulated":
-        write_events(path, simulate(700, 200, seed=7, end_ms=DEFAULT_END_MS))
+        write_events(path, simulate(300, 150, seed=7, end_ms=DEFAULT_END_MS))
         return path
     if name == "uci":
         # A thousand of the 4,371 customers: each of them is looked at every week of the year.
