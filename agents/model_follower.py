@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from agents.lessons import Published
 from agents.ports import Output
+from agents.retrying import FIRST_RETRY_SECONDS, longer
 from models.asking import Reached
 from models.known_models import KnownModels, Ready
 from models.times import DAY
@@ -22,8 +23,6 @@ from models.times import DAY
 log = logging.getLogger(__name__)
 
 POLL_MS = 1000
-FIRST_RETRY_SECONDS = 0.1
-LAST_RETRY_SECONDS = 5.0
 READY_SECONDS = 20.0
 """Lanes wait no longer for models: members are served without, too."""
 
@@ -93,7 +92,7 @@ class ModelFollower:
                 # Without a model, members are still served; scores are what they were.
                 log.warning("following the models starts over: %r", error)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LAST_RETRY_SECONDS)
+            pause = longer(pause)
 
     async def _follow(self) -> None:
         config = self._config

@@ -22,15 +22,12 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
+from agents.retrying import FIRST_RETRY_SECONDS, longer
 from agents.serving_ports import Places, ProjectionStore, UpdatesConsumer
 from agents.standing import Standing, by_number, start
 from agents.updates import Batch, batch_of
 
 log = logging.getLogger(__name__)
-
-FIRST_RETRY_SECONDS = 0.1
-LAST_RETRY_SECONDS = 5.0
-"""A store that is back is noticed within this; asking more often would not bring it back."""
 
 LOOK_SECONDS = 2.0
 """How often the ends of the topic are asked for, to tell how far behind the documents are."""
@@ -138,7 +135,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
             except Exception as error:
                 # Whatever it is, it is not worth a worker: the documents can be made again.
                 log.warning("the projector starts over: %r", error)
-            pause = FIRST_RETRY_SECONDS if self.stats.read > began else _longer(pause)
+            pause = FIRST_RETRY_SECONDS if self.stats.read > began else longer(pause)
             await asyncio.sleep(pause)
 
     async def _follow(self) -> None:
@@ -187,7 +184,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
         pause = FIRST_RETRY_SECONDS
         while not await self._seek(consumer):
             await asyncio.sleep(pause)
-            pause = _longer(pause)
+            pause = longer(pause)
 
     async def _seek(self, consumer: UpdatesConsumer) -> bool:
         """Return whether the store could be asked; raises ``KafkaError``."""
@@ -257,7 +254,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
         stats.waiting_since = batch.oldest
         while not await self._attempt(consumer, batch):
             await asyncio.sleep(pause)
-            pause = _longer(pause)
+            pause = longer(pause)
         stats.waiting_since = None
 
     async def _attempt(self, consumer: UpdatesConsumer, batch: Batch) -> bool:
@@ -329,10 +326,6 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]
             at = self._standing.reached.get(tp)
             behind += end - (await consumer.position(tp) if at is None else at)
         return behind
-
-
-def _longer(pause: float) -> float:
-    return min(2 * pause, LAST_RETRY_SECONDS)
 
 
 async def _close(consumer: UpdatesConsumer) -> None:

@@ -30,12 +30,11 @@ from aiokafka.errors import KafkaError
 
 from agents.lessons import Learner, Lessons, Published
 from agents.model_follower import (
-    FIRST_RETRY_SECONDS,
-    LAST_RETRY_SECONDS,
     POLL_MS,
     LearningConfig,
     ModelFollower,
 )
+from agents.retrying import FIRST_RETRY_SECONDS, longer
 from models.asking import Example, Message
 from models.checkpoint import Checkpoint
 from models.known_models import KEPT
@@ -122,9 +121,7 @@ class TrainerAgent(ConsumerRebalanceListener):  # type: ignore[misc]
             except Exception as error:
                 # Members are served with the models that there are.
                 log.warning("the trainer starts over: %r", error, exc_info=error)
-            pause = FIRST_RETRY_SECONDS if self.stats.heard > heard else min(
-                2 * pause, LAST_RETRY_SECONDS
-            )  # fmt: skip
+            pause = FIRST_RETRY_SECONDS if self.stats.heard > heard else longer(pause)
             await asyncio.sleep(pause)
 
     async def _train(self) -> None:

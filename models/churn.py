@@ -148,11 +148,6 @@ class Scorer:
         return tuple(parts[:most])
 
 
-def scorer(churn: Churn) -> Scorer:
-    """Return the parameters, ready for use: (rhythm, day) -> ``Score``."""
-    return Scorer(churn)
-
-
 def _steps(horizon: int) -> tuple[int, tuple[float, ...], float]:
     """Return how a horizon is gone through week by week.
 

@@ -2,11 +2,10 @@
 
 from models.member import Member
 from models.next_order import NextOrder, worth_telling
+from models.predicted import SHARES
 from models.predicting import Foreteller, Library
 from models.times import DAY, rfc3339
 from models.triggers import ExpectedOrder, Foreseen
-
-TEN_THOUSAND = 10_000
 
 
 def foreseen(member: Member, models: Library | None) -> Foreseen | None:
@@ -20,8 +19,8 @@ def foreseen(member: Member, models: Library | None) -> Foreseen | None:
     told = Foreseen(
         as_of=_date(score.day),
         model=_date(score.version),
-        churn=score.raw / TEN_THOUSAND,
-        churn_smoothed=score.churn / TEN_THOUSAND,
+        churn=score.raw / SHARES,
+        churn_smoothed=score.churn / SHARES,
         expected_value=score.value / 100,
     )
     predictor = None if models is None else models.of(score.version)

@@ -14,7 +14,6 @@ from math import log1p
 
 import msgspec
 
-DAY_MS = 86_400_000
 # Decayed counts are kept in 64ths, one purchase day less (a member with one has zeros).
 UNIT = 64
 # Sums of log(1 + gap) and of its square are kept in these fractions.

@@ -17,6 +17,7 @@ from models.facts import cents
 from models.ids import short_hash
 from models.member import Member, Score
 from models.outcome import Context, Outcome
+from models.predicted import SHARES
 from models.predicting import Predictor
 from models.rhythm import Rhythm, asked_on, bought, carted, looked, member_number, refunded
 from models.rulebook import RuleBook
@@ -25,7 +26,6 @@ from models.times import DAY
 
 LOOKS = frozenset({"visit", "view_item", "search"})
 CARTS = frozenset({"add_to_cart", "begin_checkout"})
-TEN_THOUSAND = 10_000
 # After so many days of silence nobody is asked about any more: the answer is known, and who sleeps
 # for years costs nothing.
 ASKED_FOR = 2 * 364
@@ -151,7 +151,7 @@ def _score(
     """Keep what was predicted. What a member does counts at once, what time brings by half."""
     assert member.rhythm is not None
     before = member.score
-    raw = round(p * TEN_THOUSAND)
+    raw = round(p * SHARES)
     smooth = raw if at_once or before is None else (before.churn + raw + 1) // 2
     value = predictor.value(member.rhythm, day) if worth or before is None else before.value
     member.score = Score(smooth, raw, predictor.version, day, value)

@@ -24,7 +24,8 @@ from models.features import FEATURES, ROLLING, Population, features
 from models.learning import ADAPTIVE, STEADY, Learner
 from models.logistic import Logistic, log_odds, sigmoid
 from models.quality import Tally
-from models.rhythm import DAY_MS, bought
+from models.rhythm import bought
+from models.times import DAY
 from models.training import LEAST_LABELS, Twin
 
 FIRST = 17_000
@@ -47,7 +48,7 @@ def rows_of_cdnow(most):
     events: list[Event] = cdnow.read(cdnow.located(), Report())
     days: dict[str, list[tuple[int, int]]] = {}
     for event in events:
-        paid = (event["occurred_at"] // DAY_MS, round(event["total"] * 100))
+        paid = (event["occurred_at"] // DAY, round(event["total"] * 100))
         days.setdefault(event["member_id"], []).append(paid)
     rows = []
     for number, orders in enumerate(days.values()):

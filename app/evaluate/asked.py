@@ -17,7 +17,7 @@ from app.evaluate.histories import Histories, Money
 from app.evaluate.metrics import Floats, Ints
 from app.evaluate.reading import Act, Log
 from models.asking import Bought, Question
-from models.churn import scorer
+from models.churn import Scorer
 from models.events import Purchased
 from models.facts import cents
 from models.model import Model
@@ -134,7 +134,7 @@ def ask(log: Log, learner: Learner, see: See, progress: Progress) -> Rows:
     for day in range(log.first, log.last + 1):
         progress("asking and learning", day - log.first, log.length)
         course.fold(day, log.days.get(day, []))
-        scored = scorer(model.churn)
+        scored = Scorer(model.churn)
         for person in course.due(day):
             rhythm = person.rhythm
             score = scored(rhythm, day)
