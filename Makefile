@@ -40,11 +40,18 @@ setup: .venv/.complete ## virtual environment with everything
 demo: .venv/.runtime ## run the main job on a local Kafka and Redis (ARGS= passed on)
 	@$(BIN)/lifecycle demo $(ARGS)
 
+# What needs no server of its own runs on every core; the rest one after the other.
+ALONE := kafka or slow or browser or prometheus
 test: .venv/.complete ## all tests, on a real Kafka and Redis that they start themselves
+ifeq ($(ARGS),)
+	@$(BIN)/python -m pytest -n auto -m "not chaos and not ($(ALONE))"
+	@$(BIN)/python -m pytest -m "not chaos and ($(ALONE))"
+else
 	@$(BIN)/python -m pytest -m "not chaos" $(ARGS)
+endif
 
 test-fast: .venv/.complete ## the tests that need no broker
-	@$(BIN)/python -m pytest -m "not kafka and not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n auto -m "not chaos and not ($(ALONE))" $(ARGS)
 
 test-simulation: .venv/.complete ## thousands of simulated disasters (ARGS="--seed 7" repeats one)
 	@PYTHONPATH=tests/support $(BIN)/python -m simulation $(or $(ARGS),--seeds 10000)
