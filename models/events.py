@@ -235,6 +235,9 @@ class Muted(Event, frozen=True, kw_only=True, tag="mute"):
     """Nothing is to be sent to the member until an instant; one that is past ends a mute."""
 
     until: Instant
+    # For the audit: whoever asks why finds them in the event.
+    reason: Label | None = None
+    by: Label | None = None
 
 
 class Tagged(Event, frozen=True, kw_only=True, tag="tag"):

@@ -18,7 +18,7 @@ from models.events import (
 from models.facts import opted_out, refuses
 from models.holding import note_held
 from models.ids import short_hash
-from models.marks import place, place_of
+from models.marks import instant_of, place, place_of
 from models.member import Member
 from models.outcome import Outcome
 from models.permission import channels_for, has_ordered, word_awaited
@@ -124,7 +124,7 @@ def _is_over(
 ) -> bool:
     if event.at >= trigger.expires:
         return False
-    if _is_forbidden(trigger, event, book) or refused(trigger, event, member, book):
+    if _is_forbidden(trigger, event, member, book) or refused(trigger, event, member, book):
         return True
     if event.at < trigger.due:
         return _was_wrong(trigger, event, facts, member, book)
@@ -142,10 +142,12 @@ def _is_silenced(trigger: OpenTrigger, event: Received, book: RuleBook) -> bool:
     return trigger.due - silence.within < event.at < trigger.expires
 
 
-def _is_forbidden(trigger: OpenTrigger, event: Received, book: RuleBook) -> bool:
+def _is_forbidden(trigger: OpenTrigger, event: Received, member: Member, book: RuleBook) -> bool:
     """Tell whether the event says that nothing like the trigger may be sent for now."""
     match event.event:
         case Muted(until=until):
+            if _is_said_anew(trigger, event, member):
+                return False
             return max(event.at, trigger.due) < instant(until, "$.until")
         case TicketOpened():
             return trigger.marketing and (event.at >= trigger.due or book.policy.holds.ticket > 0)
@@ -153,6 +155,12 @@ def _is_forbidden(trigger: OpenTrigger, event: Received, book: RuleBook) -> bool
             return trigger.marketing and book.policy.holds.returned > 0
         case _:
             return False
+
+
+def _is_said_anew(trigger: OpenTrigger, event: Received, member: Member) -> bool:
+    """Tell whether another word about muting came between this one and when the trigger was due."""
+    said = member.standing.mute_said if member.standing is not None else 0
+    return place(event.at, event.rank) < said and instant_of(said) <= trigger.due
 
 
 def _was_wrong(
