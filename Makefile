@@ -73,6 +73,7 @@ lint: .venv/.complete ## formatting and lint
 
 types: .venv/.complete ## mypy --strict
 	@$(BIN)/mypy
+	@MYPYPATH=examples/gateway $(BIN)/mypy examples/gateway/gateway.py examples/gateway/smtp_sink.py
 
 imports: .venv/.complete ## the direction of imports
 	@$(BIN)/lint-imports

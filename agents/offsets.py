@@ -25,6 +25,10 @@ class OffsetBook:
         if offset > self._done.get(place, -1):
             self._done[place] = offset
 
+    def reached(self, place: Place) -> int:
+        """Return the offset below which everything is dealt with, committed or not yet."""
+        return max(self._done.get(place, 0), self._committed.get(place, 0))
+
     def due(self) -> dict[Place, int]:
         """Return what can be committed and is not yet."""
         committed = self._committed

@@ -1,21 +1,38 @@
-"""What the projector asks of the serving store and of its consumer."""
+"""What a follower of topics asks of its store and of its consumer."""
 
 from collections.abc import Collection, Mapping
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-Documents: TypeAlias = Mapping[bytes, bytes | None]
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Document(NamedTuple):
+    """A member update to be kept, and what its member is listed by."""
+
+    value: bytes
+    stage: str
+    since: int
+    """When the stage was entered, epoch milliseconds."""
+    risk: float | None
+    """The smoothed churn probability; None of who has none."""
+
+
+Documents: TypeAlias = Mapping[bytes, Document | None]
 """Documents by the keys of ``member-updates``; None: there is to be none."""
 
-Places: TypeAlias = Mapping[int, int]
-"""By partition of ``member-updates``, the offset up to which (exclusive) its updates are in."""
+Places: TypeAlias = Mapping[str, int]
+"""By topic and partition (``topic/7``), the offset up to which (exclusive) its records are in."""
+
+NOWHERE = -1
+"""The place of a partition that a store has none of, where one is expected."""
 
 
-class ProjectionStore(Protocol):
-    """Where documents are kept, and with them how far they go.
+class FollowerStore(Protocol[T_contra]):
+    """Where a follower writes what it made of records, and with it how far that goes.
 
-    A store that loses what it has acknowledged loses the last of it: never a document without the
+    A store that loses what it has acknowledged loses the last of it: never content without the
     places that were written with it or after it. Each call raises, within a bounded time, when the
     store is away, slow or full.
     """
@@ -23,21 +40,21 @@ class ProjectionStore(Protocol):
     async def places(self) -> Places:
         """Return how far the store goes; a partition it knows nothing of is missing."""
 
-    async def write(self, documents: Documents, expected: Places, reached: Places) -> Places:
-        """Put and delete all, and set the places to ``reached`` after them.
+    async def write(self, content: T_contra | None, expected: Places, reached: Places) -> Places:
+        """Write the content, None for nothing, and set the places to ``reached`` with it.
 
-        When a place is below what is ``expected`` of it, or missing, nothing is written. This is
-        decided as one with the writing: told only afterwards, in an answer that may get lost, a gap
-        would be closed over. Returns the places before, in either case, when the store has
-        acknowledged.
+        When a place is not exactly what is ``expected`` of it (``NOWHERE``: missing), nothing is
+        written. This is decided as one with the writing: told only afterwards, in an answer that
+        may get lost, a gap would be closed over, or counted twice. Returns the places before, in
+        either case, when the store has acknowledged.
 
-        Writing again what was written changes nothing. When it raises, all, some or none may have
-        been written, and the places only if all was.
+        When it raises, all or none may have been written. Of content that may be written again, as
+        documents may, part of it too; but the places only if all was.
         """
 
 
-class UpdatesConsumer(Protocol):
-    """What a projector asks of its membership of a group; ``AIOKafkaConsumer`` is one."""
+class FollowerConsumer(Protocol):
+    """What a follower asks of its membership of a group; ``AIOKafkaConsumer`` is one."""
 
     async def start(self) -> None:
         """Join the group, waiting for a broker."""

@@ -1,10 +1,10 @@
-"""How far the serving store goes in the partitions that a projector has, as it last knew."""
+"""How far a store goes in the partitions that a follower has, as it last knew."""
 
 from collections.abc import Collection, Iterable, Mapping
 
 from aiokafka import TopicPartition
 
-from agents.serving_ports import Places
+from agents.serving_ports import NOWHERE, Places
 
 
 class Standing:
@@ -14,7 +14,7 @@ class Standing:
         self.deal = 0
         """Counts the dealings: what was begun in an earlier one is none of ours any more."""
         self.reached: dict[TopicPartition, int] = {}
-        """The offset up to which (exclusive) the store has a partition's updates."""
+        """The offset up to which (exclusive) the store has a partition's records."""
         self._ours: frozenset[TopicPartition] = frozenset()
 
     def dealt(self, partitions: Collection[TopicPartition]) -> None:
@@ -34,19 +34,35 @@ class Standing:
 
     def expected(self) -> Places:
         """Return what the store must have."""
-        return by_number(self.reached)
+        return by_name(self.reached)
+
+    def differing(self, places: Places) -> list[TopicPartition]:
+        """Return the partitions in which the store does not stand where it stood."""
+        return sorted(
+            tp for tp, at in self.reached.items() if places.get(place_name(tp), NOWHERE) != at
+        )
 
     def lost(self, places: Places) -> list[TopicPartition]:
-        """Return the partitions of which the store has less than it had.
+        """Return the partitions of which the store has less than it had."""
+        return [
+            tp
+            for tp in self.differing(places)
+            if places.get(place_name(tp), NOWHERE) < self.reached[tp]
+        ]
 
-        It may have more, of another owner.
-        """
-        return sorted(tp for tp, at in self.reached.items() if places.get(tp.partition, -1) < at)
+
+def place_name(tp: TopicPartition) -> str:
+    """Return what a partition is called among places.
+
+    >>> place_name(TopicPartition("member-updates", 7))
+    'member-updates/7'
+    """
+    return f"{tp.topic}/{tp.partition}"
 
 
-def by_number(offsets: Mapping[TopicPartition, int]) -> Places:
-    """Return offsets by the numbers of their partitions, all of one topic."""
-    return {tp.partition: offset for tp, offset in offsets.items()}
+def by_name(offsets: Mapping[TopicPartition, int]) -> Places:
+    """Return offsets as places."""
+    return {place_name(tp): offset for tp, offset in offsets.items()}
 
 
 def start(place: int | None, first: int, end: int) -> int:

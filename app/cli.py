@@ -22,6 +22,7 @@ PARTS = (
     "app.evaluate.commands",
     "app.try_.commands",
     "app.member_command",
+    "app.projection_command",
     "app.why_command",
     "app.contracts",
     "app.bench.commands",

@@ -1,7 +1,7 @@
-"""``lifecycle contracts``: JSON Schemas and the AsyncAPI document, made from the typed messages.
+"""``lifecycle contracts``: JSON Schemas, AsyncAPI and OpenAPI, made from the typed messages.
 
-JSON Schema 2020-12, one file a topic, and AsyncAPI 3 over all of them. The files under
-``config/contracts/`` are what this module writes, byte for byte.
+JSON Schema 2020-12, one file a topic, AsyncAPI 3 over all of them, and OpenAPI 3.1 of what workers
+answer over HTTP. The files under ``config/contracts/`` are what this module writes, byte for byte.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, get_args
 import msgspec
 
 from app.contract_texts import EXAMPLES, OUTPUTS_AT, TOPICS, TRIGGER_HEADERS, Topic
+from app.web import openapi
 from config.paths import package_dir
 from models.events import CLASS_OF, UNION_OF, Item, Linked, type_of
 from models.times import MAX_INSTANT
@@ -52,6 +53,7 @@ def contracts() -> dict[str, str]:
         for topic, type_ in (_TYPE_OF_TOPIC | _PARTS).items()
     }
     found["asyncapi.json"] = _written(_asyncapi())
+    found["openapi.json"] = _written(openapi.document())
     return found
 
 
@@ -259,7 +261,7 @@ def _written(document: Schema) -> str:
 def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register ``contracts``; the parsed namespace holds its function as ``run``."""
     parser = subparsers.add_parser(
-        "contracts", help="write the JSON Schemas and the AsyncAPI document"
+        "contracts", help="write the JSON Schemas, the AsyncAPI and the OpenAPI document"
     )
     parser.add_argument(
         "--out",

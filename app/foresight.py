@@ -35,13 +35,23 @@ class Foresight:
                 return Trainer(predictions.horizon)
             return Trainer.restored(checkpoint)
 
-        self.follower = ModelFollower(config, KnownModels(predictions, live=live))
+        self._known = KnownModels(predictions, live=live)
+        self.follower = ModelFollower(config, self._known)
         self.trainer = TrainerAgent(config, learner, self.follower)
 
     def model(self) -> Model | None:
         """Return the newest model."""
         newest = self.follower.newest
         return None if newest is None else newest.model
+
+    def drift_noticed(self) -> int | None:
+        """Return the last day, of those whose models are known, on which drift was noticed."""
+        return self._known.decided("drift")
+
+    def drifts(self) -> bool:
+        """Tell whether members behave otherwise than predicted, and it has not settled yet."""
+        noticed, settled = self._known.decided("drift"), self._known.decided("settled")
+        return noticed is not None and (settled is None or settled < noticed)
 
     def start(self) -> None:
         """Begin both."""

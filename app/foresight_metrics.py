@@ -9,17 +9,43 @@ from models.times import DAY
 
 Values = Mapping[tuple[str, ...], float]
 
+_QUALITY = (
+    declared.CHURN_LOG_LOSS,
+    declared.CHURN_AUC,
+    declared.CHURN_CALIBRATION_ERROR,
+    declared.CHURN_LEVEL_ERROR,
+)
+_OF_PREDICTIONS = (
+    declared.MODEL_VALID_FROM,
+    declared.MODEL_AGE,
+    *_QUALITY,
+    declared.DRIFT_NOTICED,
+    declared.TRAINER_WORKING,
+    declared.TRAINER_BEHIND,
+    declared.TRAINER_DAYS,
+    declared.TRAINER_SECONDS,
+    declared.TRAINER_LEARNED,
+    declared.TRAINER_REFUSED,
+    declared.TRAINER_DECISIONS,
+)
+
 
 def foresight_values(
-    trainer: TrainerStats, model: Model | None, now: int | None
+    trainer: TrainerStats | None, model: Model | None, drift_noticed: int | None, now: int | None
 ) -> dict[str, Values]:
-    """Return the values by metric; ``now`` is members' time in epoch ms, None in stream time."""
+    """Return the values by metric; without a trainer, predictions are off, and nothing is said.
+
+    ``drift_noticed`` is an epoch day; ``now`` is members' time in epoch ms, None in stream time.
+    """
+    if trainer is None:
+        return {metric.name: {} for metric in _OF_PREDICTIONS}
     valid_from = 0 if model is None else model.valid_from * DAY
     age = 0 if model is None or now is None else max(now - valid_from, 0)
     return {
         declared.MODEL_VALID_FROM.name: {(): valid_from / 1000},
         declared.MODEL_AGE.name: {(): age / 1000},
         **_quality(model),
+        declared.DRIFT_NOTICED.name: {(): (drift_noticed or 0) * DAY / 1000},
         declared.TRAINER_WORKING.name: {(): float(trainer.working)},
         declared.TRAINER_BEHIND.name: {(): float(trainer.behind)},
         declared.TRAINER_DAYS.name: {(): float(trainer.days)},
@@ -27,21 +53,15 @@ def foresight_values(
         declared.TRAINER_LEARNED.name: {(): float(trainer.learned)},
         declared.TRAINER_REFUSED.name: {(): float(trainer.refused)},
         declared.TRAINER_DECISIONS.name: {
-            (kind,): float(count) for kind, count in trainer.decisions.items()
+            # A counter that begins with its first event shows Prometheus no increase.
+            (kind,): float(trainer.decisions.get(kind, 0))
+            for kind in ("trusted", "promoted", "drift", "settled")
         },
     }
 
 
 def _quality(model: Model | None) -> dict[str, Values]:
-    found: dict[str, dict[tuple[str, ...], float]] = {
-        metric.name: {}
-        for metric in (
-            declared.CHURN_LOG_LOSS,
-            declared.CHURN_AUC,
-            declared.CHURN_CALIBRATION_ERROR,
-            declared.CHURN_LEVEL_ERROR,
-        )
-    }
+    found: dict[str, dict[tuple[str, ...], float]] = {metric.name: {} for metric in _QUALITY}
     if model is not None:
         _add(found, "active", model.figures.active)
         _add(found, "all", model.figures.everyone)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from app.redis_store import StoreUnavailable
+from app.redis_client import StoreUnavailable
 from models.guard import Guard, Learnt
 
 log = logging.getLogger(__name__)

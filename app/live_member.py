@@ -5,6 +5,7 @@ changelog's: no worker has to answer, and none is disturbed. It takes as long as
 does when a worker takes it over, a few seconds for a million members.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,8 +64,12 @@ class _OneRow(dict[bytes, bytes]):
 class LiveMember:
     """Reads the partitions that one member's records are in."""
 
-    def __init__(self, settings: Settings, member: MemberKey, consumer: Consumer) -> None:
-        self._settings, self._member, self._consumer = settings, member, consumer
+    def __init__(
+        self, settings: Settings, member: MemberKey, consumer: Consumer, patience: float
+    ) -> None:
+        """``patience``: seconds after which reading is given up, however far it is."""
+        self._settings, self.member, self._consumer = settings, member, consumer
+        self._gives_up = time.monotonic() + patience
         anonymous, identity = member
         self._key = identity.encode()
         self._row_key = (ANONYMOUS if anonymous else MEMBER) + self._key
@@ -94,7 +99,7 @@ class LiveMember:
             decision = _decision.decode(value or b"")
             if isinstance(decision, Decision) and self._is_about(decision):
                 said.append(decision)
-        if not self._member[0]:
+        if not self.member[0]:
             for value in dict.fromkeys(m.value() for m in self._mine(names.triggers, since)):
                 message = _trigger.decode(value or b"")
                 if isinstance(message, TriggerCancelled):
@@ -103,7 +108,7 @@ class LiveMember:
         return Heard(events, sorted(said, key=_moment))
 
     def _is_about(self, decision: Decision) -> bool:
-        anonymous, identity = self._member
+        anonymous, identity = self.member
         return identity == (decision.anonymous_id if anonymous else decision.member_id)
 
     def _event(self, topic: str, message: Message) -> Received | None:
@@ -113,7 +118,7 @@ class LiveMember:
             event = receive(topic, message.value(), key, *place, timestamp)
         except InvalidEvent:  # a dead letter by now
             return None
-        return event if key_of(event) == self._member else None
+        return event if key_of(event) == self.member else None
 
     def _mine(self, topic: str, since: int) -> Iterator[Message]:
         for chunk in self._chunks(topic, since):
@@ -168,6 +173,8 @@ class LiveMember:
                 raise Unreadable(
                     f"topic {topic} stopped at offset {at} of {end}: is a broker down?"
                 )
+            if time.monotonic() > self._gives_up:
+                raise Unreadable(f"topic {topic} has too much to be read in time")
             for message in chunk:
                 error = message.error()
                 if error is None:
@@ -190,8 +197,10 @@ def _moment(said: Said) -> str:
 
 
 @contextmanager
-def live_member(settings: Settings, member: MemberKey) -> Iterator[LiveMember]:
-    """Connect, for as long as the block lasts."""
+def live_member(
+    settings: Settings, member: MemberKey, patience: float = math.inf
+) -> Iterator[LiveMember]:
+    """Connect, for as long as the block lasts; reading ends after ``patience`` seconds."""
     consumer = Consumer(
         {
             **client_config(settings),
@@ -204,6 +213,6 @@ def live_member(settings: Settings, member: MemberKey) -> Iterator[LiveMember]:
         }
     )
     try:
-        yield LiveMember(settings, member, consumer)
+        yield LiveMember(settings, member, consumer, patience)
     finally:
         consumer.close()

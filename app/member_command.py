@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app.options import settings_of
-from app.redis_store import RedisStore, StoreUnavailable, key_prefix
+from app.redis_client import StoreUnavailable
+from app.redis_store import RedisStore, key_prefix
 from config.errors import ConfigErrors
 from config.settings import Settings
 from models.triggers import ContextItem, MemberUpdate
@@ -87,6 +88,7 @@ def described(update: MemberUpdate) -> Iterator[tuple[str, str]]:
         "recent items": _items(update.recent_items),
         "cart": _items(update.cart) or "empty",
         "opted out": ", ".join(update.opted_out),
+        "muted until": update.muted_until,
         "open triggers": ", ".join(update.open_triggers) or "none",
         "next deadline": update.next_deadline_at or "none",
         "as of": update.updated_at,

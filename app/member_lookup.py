@@ -1,14 +1,32 @@
-"""Finding a member's document: in this worker's own rows, else in the serving store."""
+"""Finding what is known of a member: in our own rows, else in the store, else at its owner."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import quote
+
+import msgspec
 
 from agents.members import ANONYMOUS, MEMBER
 from agents.ports import Output
 from agents.updates import document_to_keep
-from app.http import LookupUnavailable
-from app.redis_store import StoreUnavailable
+from app.redis_client import StoreUnavailable
+from app.web.ports import NotHere, Unavailable
+from app.web.shapes import Ahead, AheadOf
+from models.member import UnknownVersion, decode, due_of
+from models.rulebook import RuleBook
+from models.times import rfc3339
+from models.triggers import MemberUpdate
+from models.why import RuleState, rule_state
+
+MOST_AHEAD = 50
+"""Deadlines told of one member: the next ones."""
+
+AVOIDED_SECONDS = 1.0
+"""How long the store is not asked after it did not answer: each asking may take its time-out."""
+
+_DEADLINE = ("the next deadline of a rule or a stage", "规则或阶段的下一个到期时间")
 
 
 class DocumentStore(Protocol):
@@ -18,7 +36,14 @@ class DocumentStore(Protocol):
         """Return a document or None; raises ``StoreUnavailable``."""
 
 
-@dataclass(frozen=True, slots=True)
+class Asking(Protocol):
+    """Asks the worker that owns a lane."""
+
+    async def ask(self, lane: int, path: str) -> bytes | None:
+        """Return its answer, None for 404; raises ``Unavailable``."""
+
+
+@dataclass(slots=True)
 class MemberLookup:
     """Answers for any member on any worker."""
 
@@ -29,19 +54,94 @@ class MemberLookup:
     project: Callable[[bytes, bytes | None], Sequence[Output]]
     """What readers are told of a row (``Fold.project``)."""
     store: DocumentStore
+    owners: Asking
+    book: RuleBook
+    _avoided_until: float = field(default=0.0, init=False)
 
-    async def document(self, identity: str, anonymous: bool) -> bytes | None:
-        """Return the member's JSON document; None when nothing is known.
-
-        A row of our own is right at this moment; the store may be a little behind. Raises
-        ``LookupUnavailable``.
-        """
+    def row(self, identity: str, *, anonymous: bool) -> tuple[bytes | None, bool]:
+        """Return a row of our own (None when nothing is known), and whether its lane is ours."""
         key = identity.encode()
         rows = self.rows(self.lane_of(key))
-        if rows is not None:
-            row_key = (ANONYMOUS if anonymous else MEMBER) + key
-            return document_to_keep(self.project(row_key, rows.get(row_key))[0].value)
+        if rows is None:
+            return None, False
+        return rows.get((ANONYMOUS if anonymous else MEMBER) + key), True
+
+    async def document(self, identity: str, anonymous: bool, *, here: bool = False) -> bytes | None:
+        """Return the member's JSON document; None when nothing is known.
+
+        A row of our own is right at this moment; the store may be a little behind, and when it is
+        away the lane's owner is asked. Raises ``Unavailable``, and ``NotHere`` if only ``here``.
+        """
+        row, ours = self.row(identity, anonymous=anonymous)
+        if ours:
+            return self._document_of(row, identity, anonymous)
+        if here:
+            raise _not_here()
+        away = "Redis did not answer a moment ago"
+        if time.monotonic() >= self._avoided_until:
+            try:
+                return await self.store.document(identity, anonymous)
+            except StoreUnavailable as error:
+                self._avoided_until = time.monotonic() + AVOIDED_SECONDS
+                away = str(error)
+        path = f"/members/{quote(identity, safe='')}?here=1&anonymous={int(anonymous)}"
         try:
-            return await self.store.document(identity, anonymous)
-        except StoreUnavailable as error:
-            raise LookupUnavailable(str(error)) from error
+            return await self.owners.ask(self.lane_of(identity.encode()), path)
+        except Unavailable as error:
+            raise Unavailable(f"{away}; {error}") from None
+
+    async def ahead(self, identity: str, *, here: bool = False) -> list[Ahead] | None:
+        """Return the member's next deadlines; None when nothing is known.
+
+        Raises ``Unavailable``, and ``NotHere`` if only ``here``.
+        """
+        row, ours = self.row(identity, anonymous=False)
+        if ours:
+            if row is None or self._document_of(row, identity, False) is None:
+                return None
+            return self._ahead_of(row, identity)
+        if here:
+            raise _not_here()
+        path = f"/members/{quote(identity, safe='')}/ahead?here=1"
+        try:
+            answer = await self.owners.ask(self.lane_of(identity.encode()), path)
+        except Unavailable:
+            known = await self.document(identity, False)
+            return None if known is None else _next_of(known)
+        return None if answer is None else msgspec.json.decode(answer, type=AheadOf).ahead
+
+    def _document_of(self, row: bytes | None, identity: str, anonymous: bool) -> bytes | None:
+        key = (ANONYMOUS if anonymous else MEMBER) + identity.encode()
+        kept = document_to_keep(self.project(key, row)[0].value)
+        return None if kept is None else kept.value
+
+    def _ahead_of(self, row: bytes, identity: str) -> list[Ahead]:
+        try:
+            member = decode(row, identity, False)
+        except UnknownVersion as error:
+            raise Unavailable(str(error)) from None
+        found: list[Ahead] = []
+        for rule in self.book.rules.values():
+            states = [rule_state(member, rule, self.book, chinese) for chinese in (False, True)]
+            found += _of_rule(*states)
+        due = due_of(row)
+        if due is not None and all(one.at != rfc3339(due) for one in found):
+            found.append(Ahead(rfc3339(due), *_DEADLINE))
+        return sorted(found, key=lambda one: one.at)[:MOST_AHEAD]
+
+
+def _of_rule(english: RuleState, chinese: RuleState) -> Iterable[Ahead]:
+    for armed, in_chinese in zip(english.armed, chinese.armed, strict=True):
+        yield Ahead(armed.due_at, armed.text, in_chinese.text, english.rule)
+    for held, in_chinese_too in zip(english.held, chinese.held, strict=True):
+        waits = f"waits {held.text}", f"等待{in_chinese_too.text}"
+        yield Ahead(held.until, *waits, english.rule)
+
+
+def _next_of(document: bytes) -> list[Ahead]:
+    at = msgspec.json.decode(document, type=MemberUpdate).next_deadline_at
+    return [] if at is None else [Ahead(at, *_DEADLINE)]
+
+
+def _not_here() -> NotHere:
+    return NotHere("the member's lane is another worker's")

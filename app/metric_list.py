@@ -57,6 +57,12 @@ LANES = Declared(
     "Over all workers it is the partition count; when it stays below, lanes stand still: look "
     "for workers that are not ready.",
 )
+PARTITIONS = Declared(
+    "lifecycle_partitions",
+    Kind.GAUGE,
+    "Lanes that there are, over all workers: the setting `LIFECYCLE_PARTITIONS`.",
+    "Nothing: the lanes of all workers together are compared with it.",
+)
 LANES_HELD = Declared(
     "lifecycle_lanes_held",
     Kind.GAUGE,
@@ -233,6 +239,22 @@ QUEUED = Declared(
     "topic waits, the merge waits for another that is not read.",
     ("topic",),
 )
+LAG_RECORDS = Declared(
+    "lifecycle_lag_records",
+    Kind.GAUGE,
+    "Records of the member topics that the brokers hold for this worker's lanes and that are not "
+    "done (folded, written and sent), as of the last asking, some two seconds ago.",
+    "When it does not fall again: as for the lag in seconds.",
+)
+LAG_SECONDS = Declared(
+    "lifecycle_lag_seconds",
+    Kind.GAUGE,
+    "How long ago this worker last had everything done that there was in its lanes' topics; up to "
+    "two seconds when nothing waits. What arrives now waits about as long. It goes by the worker's "
+    "own clock: old records that are loaded make it rise only while the rest waits behind them.",
+    "The worker is slower than the feed, or cannot read: see the queued records, the lanes stuck "
+    "and the brokers. Add workers, up to the partition count.",
+)
 GROUPS = Declared(
     "lifecycle_groups_total",
     Kind.COUNTER,
@@ -376,6 +398,21 @@ PROJECTION_LOSSES = Declared(
     "is 0.",
 )
 
+DISK_FREE = Declared(
+    "lifecycle_disk_free_bytes",
+    Kind.GAUGE,
+    "Bytes that this worker may still write on the file system of `LIFECYCLE_DATA_DIR`; with "
+    "`lifecycle up` the broker's and Redis' data lie there too.",
+    "When it nears 0: a broker on a full disk ends, and with it everything. Make room, or lower "
+    "what the topics keep (`LIFECYCLE_INPUT_RETENTION_MS`, `LIFECYCLE_OUTPUT_RETENTION_MS`).",
+)
+DISK_SIZE = Declared(
+    "lifecycle_disk_size_bytes",
+    Kind.GAUGE,
+    "Size of that file system.",
+    "Nothing: what is free is a share of it.",
+)
+
 MODEL_VALID_FROM = Declared(
     "lifecycle_churn_model_valid_from_seconds",
     Kind.GAUGE,
@@ -425,6 +462,15 @@ CHURN_LEVEL_ERROR = Declared(
     "Beyond 0.04 for weeks: churn is over- or under-told as a whole, after a season or a sale.",
     ("members",),
 )
+DRIFT_NOTICED = Declared(
+    "lifecycle_churn_drift_noticed_seconds",
+    Kind.GAUGE,
+    "The last day, of about the last nine weeks, on which the trainer noticed that members behave "
+    "otherwise than predicted; its beginning in seconds since 1970, 0 when there was none. Every "
+    "worker says the same.",
+    "Look at what changed in the shop or in what it sends. Learning is quicker for five weeks by "
+    "itself.",
+)
 TRAINER_WORKING = Declared(
     "lifecycle_trainer_working",
     Kind.GAUGE,
@@ -472,6 +518,259 @@ TRAINER_DECISIONS = Declared(
     ("kind",),
 )
 
+# What all members' lives come to. Every worker reads the same figures from Redis and says them:
+# over workers take `max by`, never the sum.
+_READ = (
+    "Every worker says the same, read from Redis every ten seconds: over workers take `max by`. "
+    "Definition: `docs/lifecycle-metrics.md`."
+)
+OBSERVER_UP = Declared(
+    "lifecycle_observer_up",
+    Kind.GAUGE,
+    "1 when this worker's observer could last write to Redis, or ask it, else 0. Nothing when the "
+    "observer is switched off.",
+    "When 0: as for `lifecycle_redis_up`. Timelines and lifecycle figures stand still until then.",
+)
+OBSERVER_BEHIND = Declared(
+    "lifecycle_observer_behind_records",
+    Kind.GAUGE,
+    "Records that the observer has not counted yet.",
+    "Redis is away or slow; or it has been flushed, and the topics are read from their beginning.",
+)
+OBSERVER_LAG = Declared(
+    "lifecycle_observer_lag_seconds",
+    Kind.GAUGE,
+    "Age of the oldest record that has been read and is not counted; 0 when none.",
+    "As above.",
+)
+OBSERVER_FACTS = Declared(
+    "lifecycle_observer_facts_total",
+    Kind.COUNTER,
+    "Events, transitions, decisions, triggers and predictions counted by the observer.",
+    "Nothing: it is load.",
+)
+OBSERVER_FAILURES = Declared(
+    "lifecycle_observer_failures_total",
+    Kind.COUNTER,
+    "Writes and questions of the observer that failed; each is made again until it succeeds.",
+    "As for `lifecycle_redis_failures_total`.",
+)
+OBSERVER_REFUSED = Declared(
+    "lifecycle_observer_refused_total",
+    Kind.COUNTER,
+    "Records that are no event of their topic, or no message of ours: counted nowhere.",
+    "Events among them are in `dead-letters`, with the reason.",
+)
+OBSERVER_LOSSES = Declared(
+    "lifecycle_observer_losses_total",
+    Kind.COUNTER,
+    "Times that Redis was found to have lost what the observer had counted.",
+    "As for `lifecycle_redis_losses_total`: it is counted again from the topics.",
+)
+LIFECYCLE_READ = Declared(
+    "lifecycle_figures_read_seconds",
+    Kind.GAUGE,
+    "When the lifecycle figures were read last, in seconds since 1970; 0 when never.",
+    "When it stays: Redis does not answer. The figures below are then those of that time.",
+)
+MEMBERS = Declared(
+    "lifecycle_members",
+    Kind.GAUGE,
+    f"Members by where they came from. {_READ}",
+    "Nothing: it is who the members are.",
+    ("source",),
+)
+STAGE_MEMBERS = Declared(
+    "lifecycle_stage_members",
+    Kind.GAUGE,
+    f"Members and leads in a stage now. {_READ}",
+    "Nothing by itself; see `lifecycle_stage_weak`.",
+    ("stage",),
+)
+STAGE_MOVES = Declared(
+    "lifecycle_stage_moves",
+    Kind.GAUGE,
+    f"Moves from a stage to another since ever (it falls only when Redis is rebuilt). {_READ}",
+    "Nothing: it is the life of the members.",
+    ("before", "after"),
+)
+STAGE_MOVES_TODAY = Declared(
+    "lifecycle_stage_moves_today",
+    Kind.GAUGE,
+    f"Moves from a stage to another on this day (UTC). {_READ}",
+    "Nothing: it is the life of the members.",
+    ("before", "after"),
+)
+STAGE_DAYS = Declared(
+    "lifecycle_stage_days",
+    Kind.GAUGE,
+    "Mean days that members had been in a stage (`before`) who left it for another in the last 30 "
+    f"days. {_READ}",
+    "When the way from `new` to `active` takes longer, look at what new members are sent.",
+    ("before", "after"),
+)
+STAGE_CONVERSION = Declared(
+    "lifecycle_stage_conversion_ratio",
+    Kind.GAUGE,
+    f"Share of a stage's members who moved on for the better in the last whole week. {_READ}",
+    "See `lifecycle_stage_weak`.",
+    ("stage",),
+)
+STAGE_LOSS = Declared(
+    "lifecycle_stage_loss_ratio",
+    Kind.GAUGE,
+    "Share of a stage's members who fell silent, dormant or were lost in the last whole week. "
+    f"{_READ}",
+    "See `lifecycle_stage_weak`.",
+    ("stage",),
+)
+STAGE_WEAK = Declared(
+    "lifecycle_stage_weak",
+    Kind.GAUGE,
+    "1 for a stage whose `conversion` (or `loss`) was worse in the last whole week than in the "
+    f"four before it, by more than chance and by a fifth; else 0. {_READ}",
+    "At 1: this is where members get lost. Look at what changed in the shop, in the offers and in "
+    "the rules for that stage, and at the figure by acquisition source.",
+    ("stage", "kind"),
+)
+ACTIVE_MEMBERS = Declared(
+    "lifecycle_active_members",
+    Kind.GAUGE,
+    "Members who browsed, clicked, bought or took part within a window (`day`, `week`, `month` of "
+    f"30 days, this day included); an estimate, within 2 percent. {_READ}",
+    "When it falls faster than on this weekday usually: look for a feed that fell silent.",
+    ("window",),
+)
+ACTIVE_RATIO = Declared(
+    "lifecycle_active_ratio",
+    Kind.GAUGE,
+    f"Active rate: those among all members; `all`, and by source. {_READ}",
+    "As above.",
+    ("source", "window"),
+)
+RETENTION = Declared(
+    "lifecycle_retention_ratio",
+    Kind.GAUGE,
+    "Retention: of those who entered a stage in a week (`member`: who joined), the share that was "
+    "active in the 1st, 4th, 8th or 12th week after it; of the newest cohort for which that week "
+    f"is over. {_READ}",
+    "When it falls from cohort to cohort, look at what members are sent in those weeks.",
+    ("stage", "weeks"),
+)
+BUYERS = Declared(
+    "lifecycle_buyers",
+    Kind.GAUGE,
+    f"Members who have ordered, by source. {_READ}",
+    "Nothing: it is what the repurchase rate is a share of.",
+    ("source",),
+)
+REPURCHASE = Declared(
+    "lifecycle_repurchase_ratio",
+    Kind.GAUGE,
+    f"Repurchase rate: of those who have ordered, the share that ordered again; `all`, and by "
+    f"source. {_READ}",
+    "When it falls: look at the second order's way (`lifecycle_stage_weak` of `new`).",
+    ("source",),
+)
+LTV = Declared(
+    "lifecycle_ltv",
+    Kind.GAUGE,
+    "Lifetime value per member, in the currency's units: `historic` (paid, less refunds and "
+    "cancelled orders) and `expected` in the next 90 days; by stage, and `all`. Together they are "
+    f"the LTV. {_READ}",
+    "Nothing: it says what keeping a member of a stage may cost.",
+    ("stage", "kind"),
+)
+LTV_BY_SOURCE = Declared(
+    "lifecycle_ltv_by_source",
+    Kind.GAUGE,
+    f"The same by where members came from. {_READ}",
+    "Nothing: it says what winning a member from there may cost.",
+    ("source", "kind"),
+)
+REACTIVATION = Declared(
+    "lifecycle_reactivation_ratio",
+    Kind.GAUGE,
+    "Reactivation rate: of dormant and lost members who were sent a trigger (`treated`), or held "
+    "out of one (`control`), the share that was active within 14 days after; of 90 days whose "
+    f"window is over. {_READ}",
+    "The difference is what the operation did. When there is none, change the offer, or stop it.",
+    ("arm",),
+)
+REACTIVATION_MEMBERS = Declared(
+    "lifecycle_reactivation_members",
+    Kind.GAUGE,
+    f"How many of them there are. {_READ}",
+    "With few in `control` the difference says little.",
+    ("arm",),
+)
+ACTIVATION = Declared(
+    "lifecycle_activation_ratio",
+    Kind.GAUGE,
+    "Activation rate: of members who joined in 30 days, those whose first week is over, the share "
+    f"that ordered or took part within it; `all`, and by source. {_READ}",
+    "When it falls: look at the welcome, and at the source that fell.",
+    ("source",),
+)
+DORMANT = Declared(
+    "lifecycle_dormant_ratio",
+    Kind.GAUGE,
+    f"Share of members who are dormant. {_READ}",
+    "When it rises: see `lifecycle_stage_weak`.",
+)
+LOST = Declared(
+    "lifecycle_lost_ratio",
+    Kind.GAUGE,
+    f"Share of members who are lost. {_READ}",
+    "As above.",
+)
+SILENT = Declared(
+    "lifecycle_silent_ratio",
+    Kind.GAUGE,
+    f"Share of members who are silent: registered and never heard of again. {_READ}",
+    "As above.",
+)
+LEAD_TO_MEMBER = Declared(
+    "lifecycle_lead_to_member_ratio",
+    Kind.GAUGE,
+    f"Of the leads of the last 30 days, the share that became members. {_READ}",
+    "When it falls: look at the way to registration.",
+)
+REFERRAL = Declared(
+    "lifecycle_referral_ratio",
+    Kind.GAUGE,
+    f"Of those who joined in the last 30 days, the share that somebody referred. {_READ}",
+    "Nothing: it says how much the members bring.",
+)
+BASKET = Declared(
+    "lifecycle_average_basket",
+    Kind.GAUGE,
+    f"Mean order of the last 30 days, in the currency's units, cancelled orders left out. {_READ}",
+    "Nothing: beside the repurchase rate it is what the shop lives on.",
+)
+BAND_MEMBERS = Declared(
+    "lifecycle_band_members",
+    Kind.GAUGE,
+    f"Active members by band of frequency. {_READ}",
+    "Nothing: it is who the active members are.",
+    ("band",),
+)
+BAND_MOVES = Declared(
+    "lifecycle_band_moves",
+    Kind.GAUGE,
+    f"Moves from band to band in the last 30 days. {_READ}",
+    "When more fall than rise: look at what frequent members are offered.",
+    ("before", "after"),
+)
+CHURN_REASONS = Declared(
+    "lifecycle_churn_reason_members",
+    Kind.GAUGE,
+    "Members by the reason that they stated last in a survey, and their stage now; look at "
+    f"`dormant` and `lost`. {_READ}",
+    "The commonest reason is where to begin.",
+    ("stage", "reason"),
+)
+
 METRICS: tuple[Declared, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Declared)
 )
@@ -483,7 +782,8 @@ def documentation() -> str:
         "# Metrics",
         "",
         "What `/metrics` of a worker says, and what to do about it. Made from the declarations in",
-        "`app/metric_list.py`; a test keeps the two alike.",
+        "`app/metric_list.py`; a test keeps the two alike. The alerts made of them, and what to do",
+        "when one fires: [runbooks](runbooks.md).",
     ]
     for declared in METRICS:
         labels = ", ".join(f"`{label}`" for label in declared.labels)

@@ -1,14 +1,16 @@
 """What the worker counts, as Prometheus wants it.
 
-The hot path counts in plain attributes (``MemberStats``, ``LaneStats``, ``ProjectionStats``);
+The hot path counts in plain attributes (``MemberStats``, ``LaneStats``, ``FollowerStats``);
 they are read when somebody scrapes.
 """
 
+import os
 import platform
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry
@@ -22,12 +24,14 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from agents.clocks import WallClock
+from agents.following import FollowerStats
+from agents.lane import STUCK_MS
 from agents.members import MemberStats
-from agents.serving import ProjectionStats
 from agents.stats import LaneStats
 from agents.trainer import TrainerStats
 from app import metric_list as declared
 from app.foresight_metrics import foresight_values
+from app.lifecycle_metrics import LifecycleFigures, lifecycle_values, observer_values
 from app.metric_list import METRICS, Declared, Kind
 from models.guard import Guard
 from models.model import Model
@@ -83,7 +87,7 @@ class Sources:
     """What the metrics are read from, when they are asked for."""
 
     members: MemberStats
-    projection: ProjectionStats
+    projection: FollowerStats
     working: Callable[[], Collection[int]]
     """The lanes being worked on."""
     rows: Callable[[], int]
@@ -96,10 +100,21 @@ class Sources:
     version: str
     census: Callable[[], Mapping[str, int]]
     """Members by segment."""
+    observer: FollowerStats | None = None
+    """None when it is switched off."""
+    figures: LifecycleFigures | None = None
     guard: Guard | None = None
-    trainer: TrainerStats = field(default_factory=TrainerStats)
+    trainer: TrainerStats | None = None
+    """None when predictions are switched off."""
     model: Callable[[], Model | None] = lambda: None
     """The newest churn model."""
+    drift_noticed: Callable[[], int | None] = lambda: None
+    """The last day on which drift was noticed, an epoch day."""
+    partitions: int = 0
+    lag_records: Callable[[], int] = lambda: 0
+    lag_seconds: Callable[[], float] = lambda: 0.0
+    data_dir: Path | None = None
+    """On the file system whose room is told."""
 
 
 class Metrics(Collector):
@@ -159,7 +174,15 @@ class Metrics(Collector):
             **self._lane_values(),
             **self._closed(),
             **self._projection(),
-            **foresight_values(self._sources.trainer, self._sources.model(), self._sources.now()),
+            **observer_values(self._sources.observer, self._sources.wall.now()),
+            **lifecycle_values(self._sources.figures),
+            **foresight_values(
+                self._sources.trainer,
+                self._sources.model(),
+                self._sources.drift_noticed(),
+                self._sources.now(),
+            ),
+            **_disk(self._sources.data_dir),
         }
         histograms = {
             one.metric.name: one
@@ -228,8 +251,11 @@ class Metrics(Collector):
             },
             **self._overdue(lanes),
             declared.LANES.name: _one(len(working)),
+            declared.PARTITIONS.name: _one(self._sources.partitions),
             declared.LANES_HELD.name: _one(sum(lane.held for lane in lanes)),
-            declared.LANES_STUCK.name: _one(sum(lane.stuck for lane in lanes)),
+            declared.LANES_STUCK.name: _one(sum(map(_is_stuck, lanes))),
+            declared.LAG_RECORDS.name: _one(self._sources.lag_records()),
+            declared.LAG_SECONDS.name: _one(self._sources.lag_seconds()),
             declared.DEADLINES_ARMED.name: _one(sum(lane.armed for lane in lanes)),
             declared.QUEUED.name: queued,
         }
@@ -266,6 +292,22 @@ class Metrics(Collector):
             declared.PROJECTION_REFUSED.name: _one(stats.refused),
             declared.PROJECTION_LOSSES.name: _one(stats.losses),
         }
+
+
+def _is_stuck(lane: LaneStats) -> bool:
+    # A lane to which nothing happens, because no broker answers, does not look at itself either.
+    since = lane.waiting_since
+    return lane.stuck or (since is not None and time.monotonic() * 1000 - since >= STUCK_MS)
+
+
+def _disk(folder: Path | None) -> dict[str, _Values]:
+    try:
+        room = None if folder is None else os.statvfs(folder)
+    except OSError:  # it was unmounted: whoever writes there will say so
+        room = None
+    free = {} if room is None else _one(room.f_bavail * room.f_frsize)
+    size = {} if room is None else _one(room.f_blocks * room.f_frsize)
+    return {declared.DISK_FREE.name: free, declared.DISK_SIZE.name: size}
 
 
 def _one(value: float) -> _Values:

@@ -9,7 +9,7 @@ from app.event_reading import Record
 from app.topology import client_config
 from config.settings import Settings
 
-_PARTITIONER = {"murmur2": "murmur2_random", "crc32": "consistent_random"}
+PARTITIONERS = {"murmur2": "murmur2_random", "crc32": "consistent_random"}
 
 
 class EventProducer:
@@ -23,7 +23,7 @@ class EventProducer:
         self._producer = Producer(
             {
                 **client_config(settings),
-                "partitioner": _PARTITIONER[settings.partitioner],
+                "partitioner": PARTITIONERS[settings.partitioner],
                 "enable.idempotence": True,
                 "linger.ms": linger_ms,
                 "message.max.bytes": 16 * 1024 * 1024,

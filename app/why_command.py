@@ -21,6 +21,7 @@ from models.marks import instant_of
 from models.member import Member, UnknownVersion, decode, due_of
 from models.member import book_of as digest_of
 from models.outcome import Outcome
+from models.projection import muted_until
 from models.replay import MemberKey, Replay, in_order, key_of
 from models.rulebook import RuleBook
 from models.times import DAY, rfc3339
@@ -58,6 +59,8 @@ class Answer(msgspec.Struct, frozen=True):
     # From when on events and decisions were looked for; None: from the first.
     since: str | None = None
     next_deadline_at: str | None = None
+    # Until when nothing is sent, while that lasts.
+    muted_until: str | None = None
     # Whether the rules that are told of here are those that the member's row was written by.
     same_rules: bool = True
 
@@ -146,6 +149,7 @@ def _of_files(args: argparse.Namespace, book: RuleBook) -> Answer | None:
         seen=_seen(mine),
         said=tuple(one for outcome in outcomes for one in _said(outcome, names)),
         rules=tuple(_states(member, names, book, args.language == "zh")),
+        muted_until=muted_until(member),
     )
 
 
@@ -158,20 +162,39 @@ def _of_life(args: argparse.Namespace, book: RuleBook, live: LiveMember) -> Answ
     row = live.row()
     if row is None:
         return None
-    member = decode(row, args.id, args.anonymous)
-    newest = instant_of(member.newest)
-    since = max(0, newest - LOOKED_BACK) if args.since is None else args.since
+    return of_life(live, row, args.rule, book, since=args.since, chinese=args.language == "zh")
+
+
+def of_life(
+    live: LiveMember,
+    row: bytes,
+    rule: str | None,
+    book: RuleBook,
+    *,
+    since: int | None,
+    chinese: bool,
+) -> Answer:
+    """Return what is known of a member of the running system, about one rule or all.
+
+    ``since`` (epoch ms): from when on topics are read; None: seven days before its newest event.
+    Raises ``Unreadable``, and ``UnknownVersion`` for a row of a newer version.
+    """
+    anonymous, identity = live.member
+    member = decode(row, identity, anonymous)
+    if since is None:
+        since = max(0, instant_of(member.newest) - LOOKED_BACK)
     heard = live.heard(since)
-    names = [args.rule] if args.rule is not None else sorted(book.rules)
+    names = [rule] if rule is not None else sorted(book.rules)
     due = due_of(row)
     return Answer(
         member=member.id,
         as_of=rfc3339(member.advanced_to),
         seen=_seen(heard.events),
         said=tuple(one for one in heard.said if one.rule in names),
-        rules=tuple(_states(member, names, book, args.language == "zh")),
+        rules=tuple(_states(member, names, book, chinese)),
         since=rfc3339(since),
         next_deadline_at=None if due is None else rfc3339(due),
+        muted_until=muted_until(member),
         same_rules=digest_of(row) == book.digest,
     )
 
@@ -210,6 +233,8 @@ def _lines(answer: Answer, book: RuleBook, chinese: bool) -> Iterator[str]:
             if chinese
             else "note: other rules than these have written this member: what is armed may differ"
         )
+    if answer.muted_until is not None:
+        yield f"{'静默至' if chinese else 'muted until'} {answer.muted_until}"
     since = answer.since
     if since is None:
         yield "看到的事件:" if chinese else "seen:"

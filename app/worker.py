@@ -1,10 +1,12 @@
 """The worker: the one place that chooses real things and puts them together."""
 
+import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -13,22 +15,27 @@ from mode import Service
 from agents.clocks import FollowClock, ScaledClock, StreamClock, WallClock
 from agents.fastlane.app import FastApp, create_fast_app
 from agents.fastlane.settings import FastLaneConfig
+from agents.following import FollowerConfig
 from agents.lane import Lane, LaneLimits
 from agents.lanes import LaneWorld
 from agents.members import BadShare, MemberEvent, MemberFold, MemberStats, placed_by
 from agents.partitioner import partition_function
 from agents.ports import Clock
-from agents.serving import Projector, ProjectorConfig
+from agents.serving import Projector
 from app.census import Census
 from app.foresight import Foresight
 from app.guard_keeper import GuardKeeper
-from app.http import Answers, Health, HttpServer
 from app.kafka_security import for_aiokafka, for_faust, for_librdkafka
-from app.member_lookup import MemberLookup
+from app.lag import LagWatch
+from app.lifecycle_metrics import LifecycleFigures
 from app.metrics import Metrics, Sources
+from app.observed_store import ObservedStore
+from app.observing import observer
 from app.redis_store import RedisStore, key_prefix
+from app.serving import Engine, Serving, advertised
 from app.stack.commands import default_data_dir
 from app.topology import changelog_name, client_config, output_topics
+from app.web.ports import Health
 from config.settings import Settings
 from models.events import MEMBER_TOPICS
 from models.guard import Guard
@@ -96,6 +103,16 @@ def fast_lane_config(settings: Settings, data_dir: Path) -> FastLaneConfig:
     )
 
 
+class Part(Protocol):
+    """Something that runs beside the lanes, in tasks of its own."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    async def stop(self) -> None:
+        """End."""
+
+
 class Worker:
     """One worker's parts; nothing is connected before its app runs."""
 
@@ -103,22 +120,30 @@ class Worker:
         self._settings = settings
         self._clock = clock
         stats = MemberStats()
-        wall = clock if isinstance(clock, WallClock) else WallClock()
+        self._book = book
+        self._wall = wall = clock if isinstance(clock, WallClock) else WallClock()
         self._partition_of = partition_function(settings.partitioner)
         self._store = RedisStore.connect(
             settings.redis, key_prefix(settings.app_id), settings.redis_timeout_ms
         )
         self._projector = Projector(
-            ProjectorConfig(
+            FollowerConfig(
                 settings.broker,
                 f"{settings.app_id}-projector",
-                settings.topic("member-updates"),
+                (settings.topic("member-updates"),),
                 settings.redis_batch_size,
                 settings.session_timeout_ms / 1000,
                 for_aiokafka(settings),
             ),
             self._store,
         )
+        self._observed = ObservedStore.connect(
+            settings.redis, key_prefix(settings.app_id), settings.redis_timeout_ms, clock.now
+        )
+        self._observer = observer(settings, self._observed) if settings.observer else None
+        self._figures: LifecycleFigures | None = None
+        if self._observer is not None:
+            self._figures = LifecycleFigures(self._observed.lifecycle)
         policy = book.policy
         self._guard: Guard | None = None
         # What is usual is learnt from life itself: history and time that is made are no baseline.
@@ -133,6 +158,14 @@ class Worker:
             self._rows,
             lambda: sum(stats.segment_changes.values()),
         )
+        data_dir = (settings.data_dir or default_data_dir()) / "workers"
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self._lag = LagWatch(
+            lambda: self.app.lanes.running,
+            lambda lanes: self.app.ends(lanes),
+            lambda place: self.app.reached(place),
+            time.monotonic,
+        )
         self._metrics = Metrics(
             Sources(
                 members=stats,
@@ -145,6 +178,12 @@ class Worker:
                 version=version("member-lifecycle"),
                 census=lambda: self._census.members,
                 guard=self._guard,
+                partitions=settings.partitions,
+                lag_records=self._lag.records,
+                lag_seconds=self._lag.seconds,
+                data_dir=data_dir,
+                observer=None if self._observer is None else self._observer.stats,
+                figures=self._figures,
                 **self._foreseen(),
             )
         )
@@ -162,22 +201,26 @@ class Worker:
             self._guard,
             None if self._foresight is None else self._foresight.follower,
         )
-        data_dir = (settings.data_dir or default_data_dir()) / "workers"
-        data_dir.mkdir(parents=True, exist_ok=True)
         self.app: FastApp = create_fast_app(
             fast_lane_config(settings, data_dir),
             self._open_lane,
             wall,
         )
         self.app.lanes.on_taken_over = self._metrics.recovered
-        self.app.service(self._serving())
+        http = self._serving()
+        self.app.add_dependency(self._listening(http))
+        self.app.service(self._beside(http))
 
     def _foreseen(self) -> dict[str, Any]:
         """Return what the metrics ask of predictions, if they are switched on."""
         foresight = self._foresight
         if foresight is None:
             return {}
-        return {"trainer": foresight.trainer.stats, "model": foresight.model}
+        return {
+            "trainer": foresight.trainer.stats,
+            "model": foresight.model,
+            "drift_noticed": foresight.drift_noticed,
+        }
 
     def _open_lane(self, world: LaneWorld) -> MemberLane:
         lane: MemberLane = Lane(
@@ -213,36 +256,65 @@ class Worker:
             return None
         return GuardKeeper(self._guard, self._store, clock.now)
 
-    def _serving(self) -> type[Service]:
-        """Return the service that Faust starts and stops with the app: HTTP and the projection."""
-        lookup = MemberLookup(
+    def _serving(self) -> Serving:
+        """Return what answers over HTTP."""
+        engine = Engine(
+            book=self._book,
+            clock=self._clock,
+            wall=self._wall.now,
+            health=self._health,
+            metrics=self._metrics.exposition,
             lane_of=lambda key: self._partition_of(key, self._settings.partitions),
             rows=self._rows,
             project=self._fold.project,
-            store=self._store,
+            address_of=self.app.address_of,
+            guard=self._guard,
+            foresight=self._foresight,
         )
-        http = HttpServer(Answers(self._health, self._metrics.exposition, lookup.document))
-        settings, projector, store = self._settings, self._projector, self._store
-        keeper, census, foresight = self._keeper(), self._census, self._foresight
+        return Serving(self._settings, engine, self._store, self._observed, self._figures)
 
-        class Serving(Service):  # type: ignore[misc]
+    def _listening(self, http: Serving) -> Service:
+        """Return the service that Faust starts first: the group is told where it listens."""
+        app, settings = self.app, self._settings
+
+        class Listening(Service):  # type: ignore[misc]
             async def on_start(self, *_: Any) -> None:
-                log.info("serving on %s", await http.start(settings.http_host, settings.http_port))
-                projector.start()
-                census.start()
-                if foresight is not None:
-                    foresight.start()
-                if keeper is not None:
-                    keeper.start()
+                url = await http.start()
+                app.address = advertised(url, settings.broker)
+                log.info("listening on %s", url)
 
             async def on_stop(self, *_: Any) -> None:
                 await http.stop()
-                await census.stop()
-                if foresight is not None:
-                    await foresight.stop()
-                if keeper is not None:
-                    await keeper.stop()
-                await projector.stop()
-                await store.close()
 
-        return Serving
+        return Listening()
+
+    def _beside(self, http: Serving) -> type[Service]:
+        """Return the service that Faust starts once the lanes work, and stops first."""
+        beside = [
+            self._projector,
+            self._observer,
+            self._figures,
+            self._census,
+            self._lag,
+            self._foresight,
+            self._keeper(),
+        ]
+        parts: list[Part] = [part for part in beside if part is not None]
+        stores = self._store, self._observed
+
+        class Beside(Service):  # type: ignore[misc]
+            async def on_start(self, *_: Any) -> None:
+                log.info("serving on %s", http.url)
+                for part in parts:
+                    part.start()
+
+            async def on_stop(self, *_: Any) -> None:
+                # At once: each takes leave of a broker, and a stop has five seconds for all.
+                stopping = (http.stop(), *(part.stop() for part in parts))
+                for ended in await asyncio.gather(*stopping, return_exceptions=True):
+                    if isinstance(ended, BaseException):
+                        log.warning("a part did not stop as it should: %r", ended)
+                for store in stores:
+                    await store.close()
+
+        return Beside

@@ -139,12 +139,18 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self.kill()
 
+    @property
+    def address(self) -> str | None:
+        """Return where it listens, ``HOST:PORT``; None before it does."""
+        found = _ADDRESS.search(self._log.read_bytes())
+        return None if found is None else found[1].decode()
+
     def deadlines(self) -> Deadlines | None:
         """Ask its ``/metrics``; None when there is no answer."""
-        found = _ADDRESS.search(self._log.read_bytes())
-        if found is None:
+        address = self.address
+        if address is None:
             return None
-        connection = http.client.HTTPConnection(found[1].decode(), timeout=0.5)
+        connection = http.client.HTTPConnection(address, timeout=0.5)
         try:
             connection.request("GET", "/metrics")
             said = connection.getresponse().read().decode()

@@ -180,6 +180,12 @@ class Settings:
         kinds.integer(50, 60_000),
         "How long one may take. Redis away stops nothing: the updates wait and catch up.",
     )
+    observer: bool = _setting(
+        True,
+        kinds.flag,
+        "Follow what happens, for timelines, lookups, the feed and the lifecycle metrics. Without "
+        "it workers spend nothing on them.",
+    )
 
     http_host: str = _setting(
         "127.0.0.1",

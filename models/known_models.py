@@ -96,5 +96,15 @@ class KnownModels:
             ready = self._ready[version] = Ready(self._models[version], self._predictions.margin)
         return ready
 
+    def decided(self, kind: str) -> int | None:
+        """Return the last day on which the trainer decided something of a kind, if it did."""
+        days = (
+            decision.day
+            for model in self._models.values()
+            for decision in model.decisions
+            if decision.kind == kind
+        )
+        return max(days, default=None)
+
     def _before(self, day: int) -> int:
         return max((valid for valid in self._models if valid <= day), default=-1)

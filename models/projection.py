@@ -4,6 +4,7 @@ The rule book says only what the segments in a row are called, and by which tabl
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 from models.events import CLASS_OF
 from models.explaining import recent_items, said
@@ -15,11 +16,20 @@ from models.predicting import Library
 from models.rfm import table_at, unpack
 from models.rulebook import RuleBook
 from models.stages import BANDS, STAGES
+from models.standing import GIVEN_BACK, RAISED, SENT, OpenTrigger
 from models.times import rfc3339
-from models.triggers import Belongs, Carries, ContextItem, MemberUpdate, RfmScores
+from models.triggers import Belongs, Carries, ContextItem, LastTrigger, MemberUpdate, RfmScores
 
 _TYPES = tuple(CLASS_OF)
 _ACTIVE = STAGES.index("active")
+_OUTCOMES: dict[int, Literal["open", "sent", "not_sent"]] = {
+    RAISED: "open",
+    SENT: "sent",
+    GIVEN_BACK: "not_sent",
+}
+TOLD_TRIGGERS = 5
+"""How many of a member's last triggers are told: what a support desk looks at. Each takes about
+100 bytes of every update."""
 
 
 def project(
@@ -69,6 +79,7 @@ def project(
             for item, (quantity, price) in cart_of(member).items()
         ),
         opted_out=opted_out(member, "marketing"),
+        muted_until=muted_until(member),
         open_triggers=tuple(trigger.id.hex() for trigger in member.open),
         counts={_TYPES[code]: count for code, count in member.counts.items()},
         segments=() if book is None else tuple(_segments(member, book)),
@@ -77,7 +88,45 @@ def project(
         foreseen=foreseen(member, models),
         member_id=member_id,
         anonymous_id=anonymous_id,
+        last_triggers=_last_triggers(member, book),
     )
+
+
+def muted_until(member: Member) -> str | None:
+    """Return until when nothing is sent to the member, while that lasts."""
+    standing = member.standing
+    if standing is None or standing.muted_until <= member.advanced_to:
+        return None
+    return rfc3339(standing.muted_until)
+
+
+def _last_triggers(member: Member, book: RuleBook | None) -> tuple[LastTrigger, ...]:
+    """Return the newest triggers: those that are open, and what re-entry remembers of others."""
+    told: dict[tuple[int, str], LastTrigger] = {}
+    if book is not None:
+        raised = [*member.raised.items(), *_raised_by_key(member)]
+        for due, rule in ((due, book.reentry_of.get(rule_id)) for rule_id, due in raised):
+            if rule is not None:
+                told[due, rule.name] = LastTrigger(rule.name, rfc3339(due), "over")
+    for trigger in member.open:
+        outcome = _outcome(member, trigger)
+        told[trigger.due, trigger.rule] = LastTrigger(
+            trigger.rule, rfc3339(trigger.due), outcome, trigger.id.hex()
+        )
+    return tuple(told[key] for key in sorted(told, reverse=True)[:TOLD_TRIGGERS])
+
+
+def _raised_by_key(member: Member) -> Iterator[tuple[int, int]]:
+    # A key begins with the rule's id, 4 bytes (``models.deciding.reentry_key``).
+    for key, due in member.raised_keys.items():
+        yield int.from_bytes(key[:4], "big"), due
+
+
+def _outcome(member: Member, trigger: OpenTrigger) -> Literal["open", "sent", "not_sent"]:
+    for contact in () if member.standing is None else member.standing.contacts:
+        if contact.id == trigger.id[:8]:
+            return _OUTCOMES[contact.state]
+    return "open"
 
 
 def _segments(member: Member, book: RuleBook) -> Iterator[Belongs]:

@@ -257,6 +257,17 @@ class Foreseen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reasons: tuple[str, ...] = ()
 
 
+class LastTrigger(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A trigger that was raised for the member, and what became of it."""
+
+    rule: str
+    due_at: str
+    # "open": may still be overtaken. "sent": so the gateway said, on at least one channel.
+    # "not_sent": on none. "over": it was sent, overtaken or has expired long since.
+    outcome: Literal["open", "sent", "not_sent", "over"]
+    trigger_id: str | None = None
+
+
 class MemberUpdate(
     msgspec.Struct,
     frozen=True,
@@ -290,6 +301,8 @@ class MemberUpdate(
     recent_items: tuple[ContextItem, ...] = ()
     cart: tuple[ContextItem, ...] = ()
     opted_out: tuple[str, ...] = ()
+    # Told while it lasts.
+    muted_until: str | None = None
     open_triggers: tuple[str, ...] = ()
     counts: dict[str, int] = {}
     segments: tuple[Belongs, ...] = ()
@@ -297,6 +310,8 @@ class MemberUpdate(
     rfm: RfmScores | None = None
     foreseen: Foreseen | None = None
     erased: bool = False
+    # The newest first, as far as the member's row remembers them.
+    last_triggers: tuple[LastTrigger, ...] = ()
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="dead_letter"):

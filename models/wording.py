@@ -528,6 +528,11 @@ def waiting(due: int, since: int, key: str, step: int, fact: str, chinese: bool)
     return f"{begun}{part}due at {_minute(due)}"
 
 
+def stage_in_words(stage: str, chinese: bool) -> str:
+    """Return what a stage is called."""
+    return _STAGES_CHINESE[stage] if chinese else stage
+
+
 def verdict_in_words(verdict: Verdict, chinese: bool) -> str:
     """Return a verdict as people say it."""
     return _VERDICTS_CHINESE[verdict] if chinese else verdict.replace("_", "-")

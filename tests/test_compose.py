@@ -10,6 +10,8 @@ import pytest
 import yaml
 from jsonschema.validators import validator_for
 
+from app.alerting.alerts import JOB
+from app.alerting.files import rule_files
 from app.stack.kafka import SETTINGS, Broker
 from app.stack.redis_server import RedisServer
 from config.settings import Settings, load_settings
@@ -148,13 +150,44 @@ def test_prometheus_scrapes_every_worker_and_only_services_that_exist(
     jobs = {
         job["job_name"]: job for job in read("config/prometheus/prometheus.yml")["scrape_configs"]
     }
-    [discovery] = jobs["lifecycle"]["dns_sd_configs"]
+    [discovery] = jobs[JOB]["dns_sd_configs"]
     assert discovery == discovery | {"names": ["worker"], "port": Settings().http_port}
     for job in jobs.values():
         names = {name for found in job.get("dns_sd_configs", ()) for name in found["names"]}
         for group in job.get("static_configs", ()):
             names |= {host(target) for target in group["targets"]} - {"127.0.0.1"}
         assert names <= services.keys()
+
+
+def test_prometheus_has_the_rules_and_tells_an_alertmanager_that_has_its_routes(
+    services: dict[str, Any],
+) -> None:
+    given = read("config/prometheus/prometheus.yml")
+    assert set(given["rule_files"]) == set(rule_files())
+    for name, text in rule_files().items():
+        # Beside prometheus.yml, so that they are in the same mount.
+        assert (ROOT / "config/prometheus" / name).read_text() == text
+    [found] = given["alerting"]["alertmanagers"]
+    [target] = found["static_configs"][0]["targets"]
+    service = services[host(target)]
+    mounts = dict(mount.split(":")[:2] for mount in service["volumes"])
+    file = option(service, "config.file")
+    assert file == f"{mounts['./config/prometheus']}/alertmanager.yml"
+    assert option(service, "storage.path") == mounts["alertmanager-data"]
+    assert target.endswith(f":{published(service)[0][2]}")
+
+
+def option(service: dict[str, Any], name: str) -> str:
+    [found] = [word for word in service["command"] if word.startswith(f"--{name}=")]
+    return str(found.partition("=")[2])
+
+
+def test_prometheus_keeps_as_long_as_the_rules_look_back(services: dict[str, Any]) -> None:
+    # Without an option it keeps fifteen days.
+    assert "command" not in services["prometheus"]
+    offsets = re.findall(r"offset ([0-9]+)d", "".join(rule_files().values()))
+    assert offsets
+    assert max(map(int, offsets)) < 15
 
 
 def test_grafana_reads_from_prometheus_and_finds_its_dashboards_in_the_mount(

@@ -17,7 +17,8 @@ from agents.members import BadShare, MemberFold, MemberStats, OutputTopics
 from agents.partitioner import murmur2_partition
 from agents.ports import Output
 from app.guard_keeper import GuardKeeper
-from app.redis_store import RedisStore, StoreUnavailable
+from app.redis_client import StoreUnavailable
+from app.redis_store import RedisStore
 from app.stack import processes
 from app.stack.files import free_port
 from app.stack.redis_server import RedisServer

@@ -1,10 +1,16 @@
 """The metrics: declared, documented, named by the conventions, and true."""
 
+import json
 import re
-from collections.abc import Sequence
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from core_builders import shipped_book
 from guard_kit import MONDAY, TUESDAY_NOON, Shop, by_day, until
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
@@ -12,11 +18,18 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from agents.clocks import WallClock
-from agents.members import MemberStats
-from agents.serving import ProjectionStats
+from agents.fold import Decoded
+from agents.following import FollowerStats
+from agents.lane import STUCK_MS
+from agents.members import MEMBER, BadShare, MemberFold, MemberStats, OutputTopics
+from agents.partitioner import murmur2_partition
 from agents.stats import LaneStats
+from agents.trainer import TrainerStats
+from app.foresight_metrics import foresight_values
 from app.metric_list import METRICS, Declared, Kind, documentation
 from app.metrics import Metrics, Sources
+from models.rates import MOST_FEEDS
+from models.times import DAY
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "metrics.md"
 NOW = 1_795_255_200_000
@@ -28,12 +41,14 @@ class World:
 
     def __init__(self) -> None:
         self.members = MemberStats()
-        self.projection = ProjectionStats()
+        self.projection = FollowerStats()
         self.working = {0, 1}
         self.now: int | None = NOW
         self.ready = True
         self.shop = Shop()
         self.guard = self.shop.guard
+        self.trainer: TrainerStats | None = TrainerStats()
+        self.lag = 0.5
         self.metrics = Metrics(
             Sources(
                 members=self.members,
@@ -46,6 +61,12 @@ class World:
                 version="1.2.3",
                 census=lambda: {"vip": 3, "advocates": 0},
                 guard=self.guard,
+                trainer=self.trainer,
+                drift_noticed=lambda: 20_000,
+                partitions=8,
+                lag_records=lambda: int(self.lag * 10),
+                lag_seconds=lambda: self.lag,
+                data_dir=Path(__file__).parent,
             )
         )
         self.lanes = [LaneStats(), LaneStats()]
@@ -96,10 +117,107 @@ BOUNDED = {"type", "reason", "rule", "verdict", "before", "after", "topic", "ver
 BOUNDED.add("source")  # of the feeds that are watched: at most 256
 BOUNDED |= {"segment", "change"}  # of the segments in the file: at most 64
 BOUNDED |= {"members", "kind"}  # of the trainer: active or all; what it may decide
+# Of the observer: its own words, and sources and stated reasons, of which it keeps 100 apart.
+BOUNDED |= {"stage", "window", "weeks", "arm", "band"}
 
 
 def test_no_label_grows_with_the_members() -> None:
     assert {label for metric in METRICS for label in metric.labels} == BOUNDED
+
+
+# --- whatever is sent ---
+
+HOSTILE = '"} 1\n# HELP x\\'
+"""Closes a label, begins a line and ends with what escapes the quote behind it."""
+
+
+def hostile(number: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Topic and event of somebody who puts something new into every field."""
+    who = f"m{number}"
+    new = f"{HOSTILE}{number}"
+    for topic, kind, fields in (
+        ("browse", "view_item", {"item_id": new, "category": new}),
+        ("browse", "search", {"query": new}),
+        ("browse", f"kind{number}", {}),
+        ("purchase", "purchase", {"order_id": new, "total": number, "channel": new}),
+        ("member", "register", {"locale": new, "time_zone": new}),
+        ("member", "register", {"channel": new}),
+        ("member", "tier_changed", {"tier": new}),
+        ("member", "member_cancelled", {"reason": new}),
+        ("engagement", "unsubscribed", {"channel": new}),
+        ("engagement", "ticket_opened", {"ticket_id": new}),
+        ("engagement", new, {}),
+    ):
+        common = {"type": kind, "member_id": who, "occurred_at": NOW, "source": new[-64:]}
+        yield topic, common | fields
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record as the broker hands it over."""
+
+    topic: str
+    value: bytes
+    key: bytes
+    partition: int
+    offset: int
+    timestamp: int
+
+
+def fold_hostile(fold: MemberFold, number: int) -> None:
+    key = f"m{number}".encode()
+    partition = murmur2_partition(key, 8)
+    member = fold.load(MEMBER + key, None)
+    for offset, (topic, event) in enumerate(hostile(number)):
+        raw = json.dumps(event).encode()
+        place = (partition + (number % 7 == 0)) % 8
+        record = Record(topic, raw, key, place, offset, NOW)
+        decoded = fold.decode(record)
+        if isinstance(decoded, Decoded):
+            fold.apply(member, decoded, record, NOW)
+    fold.advance(member, NOW + 400 * DAY, NOW + 400 * DAY)
+
+
+def test_whatever_is_sent_makes_no_series_of_its_own() -> None:
+    world = World()
+    fold = MemberFold(
+        shipped_book(),
+        OutputTopics(),
+        murmur2_partition,
+        8,
+        "/test",
+        BadShare(least=1 << 60),
+        world.members,
+    )
+
+    def series() -> set[tuple[str, str]]:
+        text = world.metrics.exposition()[0].decode()
+        return {
+            (sample.name, str(sorted(sample.labels.items())))
+            for family in parse_text(text)
+            for sample in family.samples
+        }
+
+    for number in range(150):
+        fold_hostile(fold, number)
+    before = series()
+    for number in range(150, 300):
+        fold_hostile(fold, number)
+    assert series() == before
+    assert sum(world.members.dead_letters.values()) > 600
+    assert sum(world.members.triggers.values()) > 100
+    assert not any("HELP" in labels for _, labels in before)
+    assert len(before) < 2_000
+
+
+def test_of_sources_that_anybody_may_make_up_so_many_are_told_apart_and_no_more() -> None:
+    world = World()
+    made_up = {("visit", f"{HOSTILE}{number}"): (lambda _: 60.0) for number in range(400)}
+    world.shop.lives(MONDAY, TUESDAY_NOON, made_up)
+    text = world.metrics.exposition()[0].decode()
+    [told] = [one for one in parse_text(text) if one.name == "lifecycle_feed_silent"]
+    assert len(told.samples) == MOST_FEEDS
+    assert {(one.labels["type"], one.labels["source"]) for one in told.samples} <= set(made_up)
 
 
 # --- what they say ---
@@ -172,6 +290,44 @@ def test_what_is_the_case_now_is_said_of_the_lanes_being_worked_on() -> None:
     assert world.value("lifecycle_lanes_stuck") == 0
     assert world.value("lifecycle_deadlines_armed") == 4
     assert world.value("lifecycle_lanes") == 1
+
+
+def test_a_lane_that_nothing_happens_to_is_stuck_all_the_same() -> None:
+    world = World()
+    now = int(time.monotonic() * 1000)
+    world.lanes[0].waiting_since = now - STUCK_MS
+    world.lanes[1].waiting_since = now
+    assert world.value("lifecycle_lanes_stuck") == 1
+
+
+def test_how_far_it_is_behind_and_how_many_lanes_there_are_is_told() -> None:
+    world = World()
+    world.lag = 90.0
+    assert world.value("lifecycle_lag_seconds") == 90
+    assert world.value("lifecycle_lag_records") == 900
+    assert world.value("lifecycle_partitions") == 8
+
+
+def test_the_room_on_the_disk_of_the_data_is_told() -> None:
+    world = World()
+    size = world.value("lifecycle_disk_size_bytes")
+    assert size == pytest.approx(shutil.disk_usage(Path(__file__).parent).total, rel=0.01)
+    assert 0 <= world.value("lifecycle_disk_free_bytes") <= size
+
+
+def test_drift_is_told_as_a_time_and_decisions_begin_at_nothing() -> None:
+    world = World()
+    assert world.value("lifecycle_churn_drift_noticed_seconds") == 20_000 * 86_400
+    assert world.value("lifecycle_trainer_decisions_total", kind="drift") == 0
+    assert world.trainer is not None
+    world.trainer.decisions["drift"] = 2
+    assert world.value("lifecycle_trainer_decisions_total", kind="drift") == 2
+
+
+def test_without_predictions_nothing_is_said_of_them() -> None:
+    values = foresight_values(None, None, None, NOW)
+    assert all("churn" in name or "trainer" in name for name in values)
+    assert not any(values.values())
 
 
 def test_the_oldest_overdue_deadline_is_that_of_the_lane_that_is_most_behind() -> None:

@@ -18,16 +18,21 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
+from agents.clocks import WallClock
+from agents.following import FollowerConfig
 from agents.members import ANONYMOUS_UPDATE
-from agents.serving import Projector, ProjectorConfig
-from agents.serving_ports import Documents, Places
+from agents.serving import Projector
+from agents.serving_ports import NOWHERE, Document, Documents, Places
 from agents.standing import start
 from app.member_command import add_parsers
-from app.redis_store import RedisStore, StoreUnavailable, key_prefix
+from app.projection_keys import Generation, key_prefix
+from app.redis_client import StoreUnavailable
+from app.redis_store import RedisStore
 from app.stack import StackInfo, processes
 from app.stack.files import free_port
 from app.stack.redis_server import RedisServer
-from models.triggers import ContextItem, MemberUpdate
+from models.stages import STAGES
+from models.triggers import ContextItem, Foreseen, MemberUpdate
 
 PARTITIONS = 4
 REDIS_TIMEOUT_MS = 300
@@ -41,15 +46,20 @@ def update(
 ) -> bytes:
     return msgspec.json.encode(
         MemberUpdate(
-            stage="active",
+            stage=STAGES[orders % len(STAGES)],
             since="2026-11-21T10:00:00.000Z",
             updated_at="2026-11-21T10:00:00.000Z",
             orders=orders,
+            foreseen=None if orders % 3 else FORESEEN,
             erased=erased,
             member_id=None if anonymous else identity,
             anonymous_id=identity if anonymous else None,
         )
     )
+
+
+FORESEEN = Foreseen(as_of="2026-11-20", model="2026-11-15", churn=0.5, churn_smoothed=0.25)
+A_DOCUMENT = Document(b"{}", "active", 1_000, None)
 
 
 class Feed:
@@ -58,9 +68,10 @@ class Feed:
     def __init__(self, stack: StackInfo, producer: AIOKafkaProducer) -> None:
         self.tag = uuid4().hex[:8]
         self.topic = f"member-updates-{self.tag}"
-        self.config = ProjectorConfig(stack.broker, f"projector-{self.tag}", self.topic, 100)
+        self.config = FollowerConfig(stack.broker, f"projector-{self.tag}", (self.topic,), 100)
         self.prefix = key_prefix(self.tag)
-        self.expected: dict[str, bytes] = {}
+        self.live = Generation(self.prefix)
+        self.expected: dict[bytes, bytes] = {}
         self._producer = producer
         self._admin = AdminClient({"bootstrap.servers": stack.broker})
         self._create()
@@ -91,7 +102,7 @@ class Feed:
         for again in (0, 1, 2):
             for number in range(members):
                 value = update(f"m{number}", 10 * orders + again)
-                self.expected[f"{self.prefix}member:m{number}"] = value
+                self.expected[f"m{number}".encode()] = value
                 sent.append(await self._producer.send(self.topic, value, f"m{number}".encode()))
         await asyncio.gather(*sent)
 
@@ -138,12 +149,27 @@ async def until(what: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def held(url: str, feed: Feed) -> dict[str, bytes]:
-    """Return the documents that Redis holds for the feed."""
-    async with Redis.from_url(url) as client:
-        keys = [key async for key in client.scan_iter(match=f"{feed.prefix}*:*", count=1000)]
-        values = await client.mget(keys) if keys else []
-    return {str(key, "utf-8"): value for key, value in zip(keys, values, strict=True)}
+async def held(url: str, feed: Feed) -> dict[bytes, bytes]:
+    """Return the documents that Redis holds for the feed, by the keys of their updates.
+
+    At that very moment its indexes must say of every member what the documents say.
+    """
+    live = feed.live
+    async with Redis.from_url(url) as client, client.pipeline(transaction=True) as pipeline:
+        pipeline.hgetall(live.documents(anonymous=False))
+        pipeline.hgetall(live.documents(anonymous=True))
+        for stage in STAGES:
+            pipeline.zrange(live.stage(stage), 0, -1)
+        pipeline.zrange(live.risk, 0, -1, withscores=True)
+        members, anonymous, *stages, risk = await pipeline.execute()
+    said = {key: msgspec.json.decode(value, type=MemberUpdate) for key, value in members.items()}
+    assert dict(zip(STAGES, map(set, stages), strict=True)) == {
+        stage: {key for key, update in said.items() if update.stage == stage} for stage in STAGES
+    }
+    assert dict(risk) == {
+        key: update.foreseen.churn_smoothed for key, update in said.items() if update.foreseen
+    }
+    return {**members, **{ANONYMOUS_UPDATE + key: value for key, value in anonymous.items()}}
 
 
 class OwnRedis:
@@ -189,28 +215,24 @@ class Memory:
 
     def __init__(self, same: "Memory | None" = None) -> None:
         self.documents: dict[bytes, bytes] = {} if same is None else same.documents
-        self.reached: dict[int, int] = {} if same is None else same.reached
+        self.reached: dict[str, int] = {} if same is None else same.reached
         self.away = False
-
-    def named(self, feed: Feed) -> dict[str, bytes]:
-        """Return the documents as Redis would name them."""
-        return {f"{feed.prefix}member:{key.decode()}": doc for key, doc in self.documents.items()}
 
     async def places(self) -> Places:
         if self.away:
             raise StoreUnavailable("away")
         return dict(self.reached)
 
-    async def write(self, documents: Documents, expected: Places, reached: Places) -> Places:
+    async def write(self, content: Documents | None, expected: Places, reached: Places) -> Places:
         before = await self.places()
-        if any(before.get(partition, -1) < at for partition, at in expected.items()):
+        if any(before.get(name, NOWHERE) != at for name, at in expected.items()):
             return before
         self.reached.update(reached)
-        for key, value in documents.items():
-            if value is None:
+        for key, document in (content or {}).items():
+            if document is None:
                 self.documents.pop(key, None)
             else:
-                self.documents[key] = value
+                self.documents[key] = document.value
         return before
 
 
@@ -247,7 +269,7 @@ async def test_redis_holds_the_last_document_of_every_member_that_is_not_gone(
         visitor = update("a1", anonymous=True)
         assert await held(kafka_stack.redis, feed) == {
             **feed.expected,
-            f"{feed.prefix}anonymous:a1": visitor,
+            ANONYMOUS_UPDATE + b"a1": visitor,
         }
         assert await store.document("a1", anonymous=True) == visitor
         assert await store.document("a1", anonymous=False) is None
@@ -339,26 +361,23 @@ async def test_a_projector_stops_though_redis_hangs(feed: Feed, tmp_path: Path) 
 # --- a store that loses what it had taken ---
 
 
-async def saved(url: str, feed: Feed) -> dict[bytes, bytes]:
-    """Return a dump of what Redis holds for the feed, the places not above the documents."""
-    async with Redis.from_url(url) as client:
-        places = f"{feed.prefix}projected".encode()
-        dump = {places: await client.dump(places)}
-        async for key in client.scan_iter(match=f"{feed.prefix}*:*", count=1000):
-            dump[key] = await client.dump(key)
-        return {key: value for key, value in dump.items() if value is not None}
+async def saved(url: str, feed: Feed) -> dict[str, bytes]:
+    """Return a dump of what Redis holds for the feed."""
+    keys = feed.live.all()
+    async with Redis.from_url(url) as client, client.pipeline(transaction=True) as pipeline:
+        for key in keys:
+            pipeline.dump(key)
+        dumps = await pipeline.execute()
+    return {key: dump for key, dump in zip(keys, dumps, strict=True) if dump is not None}
 
 
-async def lose(url: str, feed: Feed, dump: dict[bytes, bytes] | None = None) -> None:
+async def lose(url: str, feed: Feed, dump: dict[str, bytes] | None = None) -> None:
     """Set Redis back to a dump, or to nothing, at one instant: nobody else sees half of it."""
-    async with Redis.from_url(url) as client:
-        keys = [key async for key in client.scan_iter(match=f"{feed.prefix}*", count=1000)]
-        async with client.pipeline(transaction=True) as pipeline:
-            if keys:
-                pipeline.delete(*keys)
-            for key, value in (dump or {}).items():
-                pipeline.restore(key, 0, value)
-            await pipeline.execute()
+    async with Redis.from_url(url) as client, client.pipeline(transaction=True) as pipeline:
+        pipeline.delete(*feed.live.all())
+        for key, value in (dump or {}).items():
+            pipeline.restore(key, 0, value)
+        await pipeline.execute()
 
 
 async def until_right(url: str, feed: Feed) -> None:
@@ -407,23 +426,67 @@ async def test_a_loss_is_noticed_though_the_first_write_after_it_was_not_answere
     kafka_stack: StackInfo, feed: Feed
 ) -> None:
     async with connected(kafka_stack.redis, feed) as store:
-        await store.write({b"m1": b"1"}, {}, {0: 10})
-        await store.write({b"m2": b"2"}, {0: 10}, {0: 20})
+        await store.write({b"m1": A_DOCUMENT}, {}, {"t/0": 10})
+        await store.write({b"m2": A_DOCUMENT}, {"t/0": 10}, {"t/0": 20})
         await lose(kafka_stack.redis, feed)
         # Were it written, the one who asks again would be told that all is there.
         for _ in range(2):
-            assert await store.write({b"m3": b"3"}, {0: 20}, {0: 30}) == {}
+            assert await store.write({b"m3": A_DOCUMENT}, {"t/0": 20}, {"t/0": 30}) == {}
         assert await held(kafka_stack.redis, feed) == {}
 
 
-async def test_what_another_owner_wrote_meanwhile_is_no_loss(
+async def test_nothing_is_written_over_what_another_owner_wrote_meanwhile(
     kafka_stack: StackInfo, feed: Feed
 ) -> None:
     async with connected(kafka_stack.redis, feed) as store:
-        await store.write({}, {}, {0: 2**52, 3: 7})
-        assert await store.write({b"m1": b"1"}, {0: 5}, {1: 1}) == {0: 2**52, 3: 7}
-        assert await store.places() == {0: 2**52, 1: 1, 3: 7}
-        assert await held(kafka_stack.redis, feed) == {f"{feed.prefix}member:m1": b"1"}
+        await store.write(None, {"t/0": NOWHERE}, {"t/0": 2**52, "t/3": 7})
+        places = {"t/0": 2**52, "t/3": 7}
+        assert await store.write({b"m1": A_DOCUMENT}, {"t/0": 5}, {"t/0": 9}) == places
+        assert await store.write(None, {"t/3": NOWHERE}, {"t/3": 0}) == places
+        assert await store.places() == places
+        assert await held(kafka_stack.redis, feed) == {}
+        await store.write({b"m1": A_DOCUMENT}, places, {"t/1": 1})
+        assert await store.places() == {**places, "t/1": 1}
+        assert await store.document("m1", anonymous=False) == A_DOCUMENT.value
+
+
+class Unanswering(Memory):
+    """A store that writes, and whose answer to every other write is lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    async def write(self, content: Documents | None, expected: Places, reached: Places) -> Places:
+        before = await super().write(content, expected, reached)
+        self.writes += 1
+        if self.writes % 2 == 0:
+            raise StoreUnavailable("the answer was lost")
+        return before
+
+
+async def test_a_write_whose_answer_was_lost_is_neither_a_loss_nor_made_twice(feed: Feed) -> None:
+    store = Unanswering()
+    async with running(feed, store) as projector:
+        for orders in range(5):
+            await feed.send_round(members=20, orders=orders)
+            await until(lambda: store.documents == feed.expected)
+        await until(lambda: projector.stats.read == 300)
+        assert projector.stats.failures > 0
+        assert projector.stats.losses == 0
+
+
+async def test_who_finds_the_store_further_on_goes_on_there(feed: Feed) -> None:
+    store = Memory()
+    async with running(feed, store) as projector:
+        await feed.send_round(members=50, orders=1)
+        await until(lambda: projector.stats.read == 150)
+        # As when a rebuilt projection was switched to that had read more than we had.
+        store.reached.update({name: at + 5 for name, at in store.reached.items()})
+        await feed.send_round(members=50, orders=2)
+        await until(lambda: projector.stats.read == 300 - 5 * PARTITIONS)
+        assert projector.stats.losses == 0
+        await until(lambda: feed.committed() == 300)
 
 
 async def test_a_worker_begins_at_what_redis_has_and_not_at_what_was_committed(
@@ -451,7 +514,7 @@ async def test_a_loss_between_asking_where_to_begin_and_beginning_is_not_written
     store.forgets = True
     async with running(feed, store):
         await until(lambda: not store.forgets)
-        await until(lambda: store.named(feed) == feed.expected)
+        await until(lambda: store.documents == feed.expected)
 
 
 async def test_a_worker_that_begins_without_redis_waits_for_it_to_say_where(feed: Feed) -> None:
@@ -466,23 +529,39 @@ async def test_a_worker_that_begins_without_redis_waits_for_it_to_say_where(feed
         await until(lambda: second.stats.failures >= 3)
         assert second.stats.read == 0
         store.away = False
-        await until(lambda: store.named(feed) == feed.expected)
+        await until(lambda: store.documents == feed.expected)
+
+
+async def test_who_cannot_ask_the_store_where_to_go_on_tells_since_when(feed: Feed) -> None:
+    store = Memory()
+    store.away = True
+    before = WallClock().now()
+    async with running(feed, store) as projector:
+        await until(lambda: projector.stats.waiting_since is not None)
+        since = projector.stats.waiting_since
+        assert since is not None
+        assert since >= before
+        await until(lambda: projector.stats.failures >= 3)
+        assert projector.stats.waiting_since == since
+        store.away = False
+        await until(lambda: len(store.reached) == PARTITIONS)
+        await until(lambda: projector.stats.waiting_since is None)
 
 
 async def test_two_workers_fill_an_emptied_store_again(feed: Feed) -> None:
     store = Memory()
     async with running(feed, store) as first, running(feed, store) as second:
         await feed.send_round(members=100, orders=1)
-        await until(lambda: store.named(feed) == feed.expected)
+        await until(lambda: store.documents == feed.expected)
         orders = 1
         async with asyncio.timeout(WAIT_SECONDS):
             while not (first.stats.read and second.stats.read):
                 orders += 1
                 await feed.send_round(members=100, orders=orders)
-        await until(lambda: store.named(feed) == feed.expected)
+        await until(lambda: store.documents == feed.expected)
         store.documents.clear()
         store.reached.clear()
-        await until(lambda: store.named(feed) == feed.expected)
+        await until(lambda: store.documents == feed.expected)
         assert first.stats.losses > 0
         assert second.stats.losses > 0
 
@@ -511,7 +590,7 @@ async def test_a_loss_of_what_the_topic_has_no_more_is_made_good_as_far_as_it_go
         store.documents.clear()
         store.reached.clear()
         # All had three updates, and the first ten of a partition were of its ten first members.
-        await until(lambda: store.named(feed) == feed.expected)
+        await until(lambda: store.documents == feed.expected)
         assert projector.stats.read == 150 + 150 - 10 * PARTITIONS
         assert projector.stats.losses == 1
 
@@ -536,7 +615,7 @@ async def test_what_is_said_often_of_a_member_is_written_once_a_batch(feed: Feed
     async with running(feed, store) as projector:
         await until(lambda: projector.stats.read == 6)
     assert projector.stats.written == 2
-    assert store.documents[b"m0"] == feed.expected[f"{feed.prefix}member:m0"]
+    assert store.documents[b"m0"] == feed.expected[b"m0"]
 
 
 async def test_a_projector_goes_on_where_the_one_before_it_stopped(feed: Feed) -> None:
@@ -562,12 +641,12 @@ async def test_a_batch_being_held_is_left_to_whoever_gets_its_partitions(feed: F
         async with running(feed, healthy) as second:
             await until(lambda: second.stats.written > 0)
             await feed.send_round(members=50, orders=2)
-            await until(lambda: healthy.named(feed).items() <= feed.expected.items())
+            await until(lambda: healthy.documents.items() <= feed.expected.items())
             # What the stuck one held since round 1 is partly not its own any more.
             stuck.away = False
             await until(lambda: feed.committed() == 300)
         assert first.stats.losses == second.stats.losses == 0
-    assert healthy.named(feed) == feed.expected
+    assert healthy.documents == feed.expected
 
 
 async def test_projectors_share_the_partitions_and_every_document_ends_right(feed: Feed) -> None:
@@ -583,7 +662,7 @@ async def test_projectors_share_the_partitions_and_every_document_ends_right(fee
                     await feed.send_round(members=50, orders=rounds)
             await feed.send_round(members=50, orders=rounds + 1)
         await until(lambda: feed.committed() == 150 * (rounds + 1))
-    assert store.named(feed) == feed.expected
+    assert store.documents == feed.expected
 
 
 async def test_what_is_no_member_update_is_skipped_and_counted(
@@ -618,9 +697,9 @@ def stored(kafka_stack: StackInfo, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     app_id = f"member-{uuid4().hex[:8]}"
     monkeypatch.setenv("LIFECYCLE_APP_ID", app_id)
     with SyncRedis.from_url(kafka_stack.redis) as client:
-        client.set(f"{app_id}:member:m1", msgspec.json.encode(KNOWN))
-        client.set(f"{app_id}:anonymous:m1", update("m1", anonymous=True))
-        client.set(f"{app_id}:member:odd", b"not json")
+        client.hset(f"{app_id}:members", "m1", msgspec.json.encode(KNOWN))
+        client.hset(f"{app_id}:anonymous", "m1", update("m1", anonymous=True))
+        client.hset(f"{app_id}:members", "odd", b"not json")
         yield client
 
 

@@ -23,4 +23,6 @@ lifecycle="$work/venv/bin/lifecycle"
 test -s triggers.jsonl
 "$lifecycle" contracts --out contracts
 "$work/venv/bin/python" -m app --help >/dev/null
+"$work/venv/bin/python" -c 'from importlib.resources import files
+assert (files("app") / "console" / "index.html").read_text(encoding="utf-8")'
 echo "wheel check: passed"

@@ -1,12 +1,15 @@
 """The Faust app: its settings, its one agent, and how its parts know each other."""
 
+import asyncio
 import os
+from collections.abc import Iterable
 from socket import gethostname
 from typing import Any
 
 import faust
 
 from agents.clocks import WallClock
+from agents.fastlane.assignor import AddressedAssignor
 from agents.fastlane.connections import Connections
 from agents.fastlane.consumer import FastTransport
 from agents.fastlane.failstop import fail_stop
@@ -31,6 +34,8 @@ class FastApp(faust.App):  # type: ignore[misc]
 
     def __init__(self, config: FastLaneConfig, open_lane: OpenLane, clock: WallClock) -> None:
         self.lane_config = config
+        self.address = ""
+        """Where this worker answers other workers; to be set before the app joins its group."""
         self._open_lane = open_lane
         super().__init__(
             config.group,
@@ -40,6 +45,7 @@ class FastApp(faust.App):  # type: ignore[misc]
             datadir=config.data_dir,
             store="memory://",
             ConsumerScheduler=MicroBatches,
+            PartitionAssignor=AddressedAssignor,
             Table=LaneTable,
             TableManager=LaneTableManager,
             topic_partitions=config.partitions,
@@ -78,6 +84,11 @@ class FastApp(faust.App):  # type: ignore[misc]
             instance,
         )
 
+    def address_of(self, lane: int) -> str | None:
+        """Return where the worker answers that owns a lane; None when nobody has said."""
+        address: str | None = self.assignor.address_of(self.lane_config.changelog, lane)
+        return address
+
     def _new_lane(self, number: int) -> Lane:
         config, connections = self.lane_config, self.connections
         return self._open_lane(
@@ -91,6 +102,25 @@ class FastApp(faust.App):  # type: ignore[misc]
                 on_failure=fail_stop,
             )
         )
+
+    async def ends(self, lanes: Iterable[int]) -> dict[Place, int]:
+        """Return where the member topics of these lanes end for who reads them all.
+
+        Waits for as long as no broker answers, and until reading has started.
+        """
+        source = KafkaSource(self.consumer.reading, self.connections.ends, self.lane_config.topics)
+        numbers = sorted(lanes)
+        found = await asyncio.gather(*map(source.ends, numbers))
+        return {
+            Place(topic, number): end
+            for number, ends in zip(numbers, found, strict=True)
+            for topic, end in ends.items()
+        }
+
+    def reached(self, place: Place) -> int:
+        """Return the offset below which everything in a partition is dealt with for good."""
+        offset: int = self.consumer.reading.offsets.reached(place)
+        return offset
 
     def _new_transport(self) -> FastTransport:
         return FastTransport(self.conf.broker_consumer, self)

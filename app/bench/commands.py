@@ -18,8 +18,11 @@ from app.bench.latency import latency
 from app.bench.memory import memory
 from app.bench.place import PARTITIONS, BenchError
 from app.bench.policy_effect import policy_effect
+from app.bench.projection import MEMBERS as PROJECTED
+from app.bench.projection import projection
 from app.bench.recovery import recovery
 from app.bench.rule_load import rule_load
+from app.bench.serving import serving
 from app.bench.storm import storm
 from app.bench.takeover import takeover
 from app.bench.throughput import EVENTS, throughput
@@ -47,7 +50,7 @@ def add_parsers(subparsers: "Subparsers") -> None:
     bench = subparsers.add_parser(
         "bench",
         help="measure: throughput, latency, recovery, memory, timers, takeover, storm, commits, "
-        "rules, policy",
+        "rules, policy, projection, serving",
         description="Measure on the local stack (started if needed) or on --broker. Figures of "
         "one run may be compared; those of two runs only if the machine was as busy.",
     )
@@ -116,6 +119,24 @@ def add_parsers(subparsers: "Subparsers") -> None:
     )
     one.add_argument("--seconds", type=positive, default=4, metavar="S", help="per turn")
     one.add_argument("--rounds", type=positive, default=2, metavar="R", help="turns per way")
+
+    one = _add(
+        kinds, "projection", "members a second into Redis: from memory, by a rebuild, by a worker",
+        lambda settings, given: projection(settings, given.members, given.rounds),
+    )  # fmt: skip
+    one.add_argument("--members", type=positive, default=PROJECTED, metavar="N")
+    one.add_argument("--rounds", type=positive, default=3, metavar="R", help="turns per way")
+
+    one = _add(
+        kinds, "serving", "lookups over HTTP and from Redis, beside the engine at half load",
+        lambda settings, given: serving(
+            settings, given.events, given.seconds, given.http_rate, given.redis_rate
+        ),
+    )  # fmt: skip
+    one.add_argument("--events", type=_enough, default=400_000, metavar="N")
+    one.add_argument("--seconds", type=positive, default=20, metavar="S", help="per turn")
+    one.add_argument("--http-rate", type=positive, default=1_000, metavar="N", help="a second")
+    one.add_argument("--redis-rate", type=positive, default=10_000, metavar="N", help="a second")
 
     about = "events per CPU-second of the core under few and many rules; needs no broker"
     one = kinds.add_parser("rules", help=about, description=about)

@@ -13,7 +13,7 @@ from redis import Redis
 from agents.members import ANONYMOUS_UPDATE
 from app.chaos.canaries import RULE, Canaries
 from app.chaos.upstream import MADE, NUMBER, now_ms
-from app.redis_store import key_prefix
+from app.projection_keys import Generation, key_prefix
 from app.topology import client_config
 from config.settings import Settings
 
@@ -145,14 +145,12 @@ def last_by_key(updates: Iterable[Record]) -> dict[bytes, bytes]:
 
 def documents(settings: Settings) -> Mapping[bytes, bytes]:
     """Return every member's document in Redis, by the key of its update."""
-    prefix = key_prefix(settings.app_id).encode()
-    beginnings = ((prefix + b"member:", b""), (prefix + b"anonymous:", ANONYMOUS_UPDATE))
+    live = Generation(key_prefix(settings.app_id))
     found: dict[bytes, bytes] = {}
     with Redis.from_url(settings.redis, socket_timeout=TIMEOUT_SECONDS) as redis:
-        for beginning, update in beginnings:
-            keys = list(redis.scan_iter(beginning + b"*", count=1000))
-            for key, value in zip(keys, redis.mget(keys) if keys else (), strict=True):
-                found[update + key.removeprefix(beginning)] = value
+        for anonymous, update in ((False, b""), (True, ANONYMOUS_UPDATE)):
+            for identity, value in redis.hscan_iter(live.documents(anonymous), count=1000):
+                found[update + identity] = value
     return found
 
 

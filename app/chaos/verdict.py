@@ -26,7 +26,13 @@ MARGIN_MS = 50
 _SETTLED = ("counts", "orders", "spend", "refunded", "registered_at")
 
 # What depends on the moment at which a row was saved last.
-_OF_THE_MOMENT = ("updated_at", "next_deadline_at", "activity_30d", "open_triggers")
+_OF_THE_MOMENT = (
+    "updated_at",
+    "next_deadline_at",
+    "activity_30d",
+    "open_triggers",
+    "last_triggers",
+)
 _WHOLE = tuple(name for name in MemberUpdate.__struct_fields__ if name not in _OF_THE_MOMENT)
 
 

@@ -62,6 +62,7 @@ class Observer:
             cancelled=cancelled,
             triggers_per_second=triggers,
             deadlines=self._deadlines,
+            console=self._worker.address,
         )
 
     def news(self) -> list[News]:

@@ -195,6 +195,8 @@ def _play_and_judge(
             demo.feed, sender, clock, folded, lambda key: place(key, settings.partitions)
         )
         _warm_up(player, worker)
+        if worker.address is not None:
+            say(f"the console is at http://{worker.address}/ for as long as this plays")
         zone = ZoneInfo(settings.time_zone)
         warm, began, interrupted = player.position, time.monotonic(), False
         try:

@@ -52,6 +52,8 @@ class Picture:
     cancelled: int
     triggers_per_second: float
     deadlines: Deadlines | None = None
+    console: str | None = None
+    """Where the worker answers, HOST:PORT."""
 
     def moment(self, form: str) -> str:
         """Return the date running, in the brand's time zone."""
@@ -141,7 +143,7 @@ class LiveView:
         width, height = options.max_width, options.height or console.height
         yield self._head(width)
         yield self._figures()
-        yield Line(style="bright_black")
+        yield self._line_of_console()
         tables = list(self._tables(width))[: height - ABOVE_AND_BELOW]
         yield from tables
         yield self._line_of_news()
@@ -210,6 +212,13 @@ class LiveView:
             row.rstrip()
             rows.append(row)
         return rows
+
+    def _line_of_console(self) -> Line:
+        address = self.picture.console
+        if address is None:
+            return Line(style="bright_black")
+        title = Text.assemble((" console ", "bright_black"), (f"http://{address}/ ", "bold"))
+        return Line(title, align="left", style="bright_black")
 
     def _line_of_news(self) -> Line:
         picture = self.picture

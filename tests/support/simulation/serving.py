@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
 
-from agents.serving import Projector, ProjectorConfig
-from agents.serving_ports import Documents, Places
+from agents.following import Follower, FollowerConfig
+from agents.serving import Projector
+from agents.serving_ports import NOWHERE, Documents, Places
+from agents.standing import place_name
 from agents.updates import document_to_keep
 from simulation.process_ports import UPDATES
 
@@ -38,15 +40,15 @@ class Serving:
     def __init__(self, world: "World") -> None:
         self.documents: dict[bytes, bytes] = {}
         self.partitions = [TopicPartition(UPDATES, lane) for lane in range(world.lanes)]
-        self._reached: dict[int, int] = {}
-        self._before: deque[tuple[dict[bytes, bytes], dict[int, int]]] = deque(maxlen=REMEMBERED)
+        self._reached: dict[str, int] = {}
+        self._before: deque[tuple[dict[bytes, bytes], dict[str, int]]] = deque(maxlen=REMEMBERED)
         self._away = False
         self._rng = Random(world.scenario.seed)
         self._world = world
         self._projector = self._new()
 
     def _new(self) -> Projector:
-        config = ProjectorConfig("simulated", "projector", UPDATES, 20)
+        config = FollowerConfig("simulated", "projector", (UPDATES,), 20)
         return Projector(config, self, lambda listener: _Consumer(self._world, self, listener))
 
     def start(self) -> None:
@@ -94,17 +96,17 @@ class Serving:
             raise StoreAway
         return dict(self._reached)
 
-    async def write(self, documents: Documents, expected: Places, reached: Places) -> Places:
+    async def write(self, content: Documents | None, expected: Places, reached: Places) -> Places:
         """Put and delete; half of them, or all and no answer, at the moment it goes away."""
         before = await self.places()
-        if any(before.get(partition, -1) < at for partition, at in expected.items()):
+        if any(before.get(name, NOWHERE) != at for name, at in expected.items()):
             return before
         self._before.append((dict(self.documents), dict(self._reached)))
-        for key, value in documents.items():
+        for key, value in (content or {}).items():
             if value is None:
                 self.documents.pop(key, None)
             else:
-                self.documents[key] = value
+                self.documents[key] = value.value
             await asyncio.sleep(0.001)
             if self.away:
                 raise StoreAway
@@ -117,7 +119,7 @@ class Serving:
     def has_caught_up(self) -> bool:
         """Tell whether everything that the topic holds is in the store."""
         end = self._world.broker.end_offset
-        return all(self._reached.get(at.partition, 0) >= end(*at) for at in self.partitions)
+        return all(self._reached.get(place_name(at), 0) >= end(*at) for at in self.partitions)
 
     def expected(self) -> dict[bytes, bytes]:
         """Return what the store must hold, by the topic."""
@@ -127,14 +129,14 @@ class Serving:
             kept = document_to_keep(record.value)
             found.pop(record.key, None)
             if kept is not None:
-                found[record.key] = kept
+                found[record.key] = kept.value
         return found
 
 
 class _Consumer:
     """The projector's membership of its group, which it is alone in."""
 
-    def __init__(self, world: "World", serving: Serving, projector: Projector) -> None:
+    def __init__(self, world: "World", serving: Serving, projector: Follower[Documents]) -> None:
         self._world = world
         self._serving = serving
         self._projector = projector

@@ -1,0 +1,1 @@
+"""Recording rules and alerts, declared once; ``config/prometheus/`` is made from here."""

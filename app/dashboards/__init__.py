@@ -1,0 +1,1 @@
+"""The Grafana dashboards: declared here, written by ``python -m app.dashboards``."""

@@ -1,0 +1,24 @@
+"""The worker's observer, out of its settings."""
+
+from agents.following import Follower, FollowerConfig
+from agents.observer import FOLLOWED, Observing
+from agents.observer_ports import Facts
+from agents.partitioner import partition_function
+from app.kafka_security import for_aiokafka
+from app.observed_store import ObservedStore
+from config.settings import Settings
+
+
+def observer(settings: Settings, store: ObservedStore) -> Follower[Facts]:
+    """Return an observer that writes into the store; nothing is connected before it starts."""
+    topics = {settings.topic(name): name for name in FOLLOWED}
+    observing = Observing(topics, partition_function(settings.partitioner), settings.partitions)
+    config = FollowerConfig(
+        settings.broker,
+        f"{settings.app_id}-observer",
+        tuple(topics),
+        settings.redis_batch_size,
+        settings.session_timeout_ms / 1000,
+        for_aiokafka(settings),
+    )
+    return Follower(config, store.writer(settings.test_members), observing.take)

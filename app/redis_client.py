@@ -1,0 +1,52 @@
+"""Talking to Redis: connections that end with the call, and what went wrong in a sentence."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+T = TypeVar("T")
+
+
+class StoreUnavailable(Exception):
+    """Redis did not answer, or refused; the message says which, without its address's secrets."""
+
+
+def connected(url: str, timeout_ms: int) -> Redis:
+    """Return a client; nothing is connected before it is used.
+
+    Raises ``ValueError`` when the address is none.
+    """
+    options: dict[str, Any] = {}
+    if not url.startswith("unix:"):
+        # When a network comes back, the kernel may deliver what a connection that was given up
+        # long ago still held: an older document over a newer one. It must not outlive the call.
+        options["socket_keepalive_options"] = {socket.TCP_USER_TIMEOUT: timeout_ms}
+    made: Redis = Redis.from_url(
+        url,
+        socket_timeout=timeout_ms / 1000,
+        socket_connect_timeout=timeout_ms / 1000,
+        retry=Retry(NoBackoff(), 0),
+        **options,
+    )
+    return made
+
+
+async def answer(question: Awaitable[T], timeout_ms: int) -> T:
+    """Return what Redis answers.
+
+    Raises ``StoreUnavailable`` when it does not within the time, or refuses.
+    """
+    try:
+        async with asyncio.timeout(timeout_ms / 1000):
+            return await question
+    except (RedisError, OSError, TimeoutError) as error:
+        said = " ".join(str(error).split())
+        raise StoreUnavailable(f"Redis: {said}" if said else "Redis did not answer in time") from (
+            error
+        )

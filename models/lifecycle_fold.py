@@ -1,0 +1,485 @@
+"""What facts about one member change: its life, the counters, its timeline, what finds it.
+
+Pure: ``fold`` is given what is stored of the member and of the orders named, and returns what is to
+be stored and counted. Each fact counts once, however often a topic says it.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from zlib import crc32
+
+import msgspec
+
+from models.decoding import Received
+from models.events import (
+    CampaignJoined,
+    CartAdded,
+    CartRemoved,
+    ConsentChanged,
+    Erased,
+    InviteAccepted,
+    ItemViewed,
+    Linked,
+    OfferExpired,
+    OfferGranted,
+    OfferRedeemed,
+    OrderCancelled,
+    PointsChanged,
+    ProfileChanged,
+    Purchased,
+    Refunded,
+    Registered,
+    Searched,
+    Shared,
+    SurveyAnswered,
+    Tagged,
+    TicketOpened,
+    TierChanged,
+    Untagged,
+)
+from models.facts import cents
+from models.lifecycle import (
+    ACTIVATING,
+    ASLEEP,
+    EFFECTIVE,
+    KEPT_SEEN,
+    NOW,
+    UNKNOWN,
+    Counter,
+    Counts,
+    Life,
+    Treated,
+    active_days,
+    contributions,
+    day_key,
+    day_of,
+    difference,
+    is_active,
+    note_active,
+    pack,
+    trim,
+    unpack,
+    week_of,
+)
+from models.lifecycle_facts import (
+    Cancelled,
+    Fact,
+    Happened,
+    HeldBack,
+    Moved,
+    Raised,
+    Scored,
+)
+from models.whys import in_language
+
+CONTACT_KINDS: frozenset[str] = frozenset({"phone_sha256", "email_sha256"})
+"""Kinds of link, and names of attributes, that bring a hashed phone number or e-mail address."""
+UNDECIDED: frozenset[str] = frozenset({"held", "suspended"})
+"""Verdicts that another follows."""
+LONGEST_WORD = 64
+_HEX = frozenset("0123456789abcdef")
+
+
+class Order(msgspec.Struct, array_like=True):
+    """An order as the index knows it; money is cents."""
+
+    identity: str
+    anonymous: bool
+    at: int
+    total: int
+    refunded: int = 0
+    cancelled: bool = False
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One line of a timeline; ``rank`` orders what happened at one instant."""
+
+    at: int
+    rank: int
+    what: dict[str, Any]
+
+
+class Change(msgspec.Struct):
+    """What the facts about one member come to."""
+
+    life: Life
+    counts: Counts = msgspec.field(default_factory=dict)
+    active: list[tuple[int, str]] = msgspec.field(default_factory=list)
+    """Days on which the member was active, and its source: for distinct counts."""
+    entries: list[Entry] = msgspec.field(default_factory=list)
+    orders: dict[str, Order] = msgspec.field(default_factory=dict)
+    """Orders that are new or other than they were."""
+    contacts: dict[str, int] = msgspec.field(default_factory=dict)
+    """Hashed contacts, and when they were told."""
+    feed: list[tuple[int, dict[str, Any]]] = msgspec.field(default_factory=list)
+    erase: bool = False
+    """Whether what is stored of the member is to be erased first."""
+
+
+Labels = Callable[[str, str], str]
+"""Returns the label of a name (of a kind: ``source`` or ``reason``); they are bounded."""
+
+
+def fold(
+    raw: bytes | None,
+    facts: Iterable[Fact],
+    orders: dict[str, Order],
+    labels: Labels,
+    anonymous: bool = False,
+    counted: bool = True,
+) -> Change:
+    """Fold facts about one member into its packed life; ``orders`` are those named, as stored.
+
+    They are changed in place: fold the members of a batch one after another with the same ones.
+    What is not ``counted`` (test members) is told in the timeline and changes no counter.
+
+    Raises ``ValueError`` when the bytes are no life.
+    """
+    life = unpack(raw)
+    change = Change(life)
+    folding = _Folding(change, orders, labels)
+    for fact in facts:
+        if fact.at <= life.erased:
+            continue
+        if isinstance(fact, Happened) and isinstance(fact.received.event, Erased):
+            folding.erase(fact)
+            life = change.life
+            continue
+        folding.tell(fact)
+        if counted:
+            folding.count(fact)
+    if anonymous and life.stage == "lost":
+        # A lead that was lost is nobody any more; should it come back, it is a new one.
+        life = change.life = Life()
+    # Most facts leave a life as it was, and with it all that it adds.
+    if raw is None or pack(life) != raw:
+        for counter, moved in difference(contributions(unpack(raw)), contributions(life)):
+            folding.add(counter, moved)
+        trim(life)
+    return change
+
+
+class _Folding:
+    """The facts about one member, one after another."""
+
+    def __init__(self, change: Change, orders: dict[str, Order], labels: Labels) -> None:
+        self.change = change
+        self._orders = orders
+        self._labels = labels
+
+    def add(self, counter: Counter, moved: int) -> None:
+        counts = self.change.counts
+        counts[counter] = counts.get(counter, 0) + moved
+
+    def erase(self, fact: Happened) -> None:
+        """Forget the member, and what was to be stored of it."""
+        change = self.change
+        change.life, change.erase = Life(erased=fact.at), True
+        for told in (change.entries, change.orders, change.contacts, change.active, change.feed):
+            told.clear()
+        for name, order in list(self._orders.items()):
+            if order.identity == fact.identity and not order.anonymous:
+                del self._orders[name]
+
+    # --- counting ---
+
+    def count(self, fact: Fact) -> None:
+        match fact:
+            case Happened():
+                self._event(fact)
+            case Moved():
+                self._move(fact)
+            case Raised():
+                if self._is_new(f"raised {fact.trigger_id}"):
+                    self.add((NOW, "triggers"), 1)
+                    self._rule(fact.rule, "triggers", fact.at)
+                    if not fact.provoked:
+                        self._treat(fact.rule, fact.stage, "treated", fact.at)
+                    self._feed(fact, {"kind": "trigger", "rule": fact.rule, "text": fact.text})
+            case Cancelled():
+                if self._is_new(f"cancelled {fact.trigger_id}"):
+                    self.add((NOW, "cancelled"), 1)
+                    self._rule(fact.rule, "cancelled", fact.at)
+                    said = {"kind": "cancelled", "rule": fact.rule, **_words(fact.reason)}
+                    self._feed(fact, said)
+            case HeldBack():
+                self._held_back(fact)
+            case Scored():
+                life = self.change.life
+                if day_of(fact.at) > life.scored:
+                    life.scored, life.expected = day_of(fact.at), cents(fact.expected)
+
+    def _rule(self, rule: str, what: str, at: int) -> None:
+        self.add((day_key(day_of(at)), f"rule|{rule}|{what}"), 1)
+
+    def _treat(self, rule: str, stage: str, arm: str, at: int) -> None:
+        if stage in ASLEEP:
+            self.change.life.treated.append(Treated(rule, arm, day_of(at)))
+
+    def _held_back(self, fact: HeldBack) -> None:
+        if fact.verdict == "backfill" or fact.verdict in UNDECIDED:
+            return
+        if self._is_new(f"{fact.rule} {fact.occasion} {fact.verdict} {fact.at}"):
+            self._rule(fact.rule, "held_back", fact.at)
+            if fact.verdict == "holdout" and not fact.anonymous:
+                self._treat(fact.rule, fact.stage, "control", fact.at)
+
+    def _is_new(self, said: str) -> bool:
+        """Return whether this is said for the first time, as far as is remembered."""
+        life, name = self.change.life, crc32(said.encode()).to_bytes(4, "big")
+        seen = life.seen_ids
+        if any(seen[at : at + 4] == name for at in range(0, len(seen), 4)):
+            return False
+        life.seen_ids = (seen + name)[-4 * KEPT_SEEN :]
+        return True
+
+    def _feed(self, fact: Fact, said: dict[str, Any]) -> None:
+        if not fact.anonymous:
+            self.change.feed.append((fact.at, {**said, "member_id": fact.identity}))
+
+    # --- stages ---
+
+    def _move(self, fact: Moved) -> None:
+        life = self.change.life
+        if fact.kind == "segment":
+            return
+        is_stage = fact.kind == "stage"
+        now, since = (life.stage, life.stage_since) if is_stage else (life.band, life.band_since)
+        # Transitions of a member never go back in time: what does is said again.
+        if fact.at < since or (fact.at == since and now not in ("", fact.before)):
+            return
+        day = day_key(day_of(fact.at))
+        if not is_stage:
+            self.add((day, f"band|{fact.before}>{fact.after}"), 1)
+            life.band, life.band_since = fact.after, fact.at
+            return
+        path = f"{fact.before}>{fact.after}"
+        self.add((day, f"move|{path}"), 1)
+        self.add((NOW, f"moves|{path}"), 1)
+        if since:
+            self.add((day, f"dwell|{path}"), fact.at - since)
+            self.add((day, f"dwelt|{path}"), 1)
+        elif fact.before == "lead":
+            life.left_lead, life.left_lead_for = fact.at, fact.after
+        life.stage, life.stage_since = fact.after, fact.at
+        if fact.after == "active":
+            life.band, life.band_since = "light", fact.at
+        life.entered.setdefault(fact.after, week_of(day_of(fact.at)))
+        if not life.seen or fact.at < life.seen:
+            life.seen = fact.at
+        said = {"kind": "stage", "before": fact.before, "after": fact.after, **_words(fact.why)}
+        self._feed(fact, {**said, "stage": fact.after})
+
+    # --- events ---
+
+    def _event(self, fact: Happened) -> None:
+        life, received, at = self.change.life, fact.received, fact.at
+        kind, event = received.type, received.event
+        self.add((NOW, "events"), 1)
+        if not life.seen or at < life.seen:
+            life.seen = at
+        told = bool(life.joined), life.source
+        if not fact.anonymous:
+            self._member_event(received, at)
+        if isinstance(event, Purchased):
+            self._order(fact, event)
+        elif isinstance(event, Refunded):
+            self._refund(fact, event)
+        elif isinstance(event, OrderCancelled):
+            self._cancel(event.order_id)
+        if kind in ACTIVATING and (not life.activated or at < life.activated):
+            life.activated = at
+        day = day_of(at)
+        is_new = kind in EFFECTIVE and not is_active(life, day)
+        if is_new:
+            note_active(life, day)
+        if life.joined:
+            # Who joins, or turns out to come from elsewhere, was active there all the time.
+            days = active_days(life) if told != (True, life.source) else [day] * is_new
+            self.change.active += [(one, life.source or UNKNOWN) for one in days]
+
+    def _member_event(self, received: Received, at: int) -> None:
+        life, event = self.change.life, received.event
+        match event:
+            case Registered():
+                if not life.registered or at < life.registered:
+                    life.registered = at
+                life.referred = life.referred or event.referred_by is not None
+                self._sourced(event.campaign or event.source, at, told=True)
+            case Purchased():
+                self._sourced(event.source, at, told=False)
+            case InviteAccepted():
+                life.referrer = True
+            case SurveyAnswered():
+                reason = event.answers.get("reason")
+                if isinstance(reason, str) and reason and at >= life.reason_at:
+                    life.reason = self._labels("reason", reason[:LONGEST_WORD])
+                    life.reason_at = at
+            case Linked():
+                if event.kind in CONTACT_KINDS and event.other_id is not None:
+                    self._contact(event.other_id, at)
+                elif event.anonymous_id is not None and self._is_new(f"link {event.anonymous_id}"):
+                    self.add((day_key(day_of(at)), "linked"), 1)
+            case ProfileChanged():
+                for name in CONTACT_KINDS & (event.attributes or {}).keys():
+                    self._contact((event.attributes or {})[name], at)
+
+    def _sourced(self, source: str | None, at: int, told: bool) -> None:
+        """Keep where the member came from: the first registration says, else the first order."""
+        life = self.change.life
+        if life.source and (life.source_told, -life.source_at) >= (told, -at):
+            return
+        life.source = self._labels("source", (source or UNKNOWN)[:LONGEST_WORD])
+        life.source_at, life.source_told = at, told
+
+    def _contact(self, digest: object, at: int) -> None:
+        if isinstance(digest, str) and len(digest) == 64 and set(digest.lower()) <= _HEX:
+            self.change.contacts[digest.lower()] = at
+
+    # --- orders ---
+
+    def _order(self, fact: Happened, event: Purchased) -> None:
+        life, known = self.change.life, self._orders.get(event.order_id)
+        owner = fact.identity, fact.anonymous
+        if known is not None and (known.identity, known.anonymous) == owner:
+            return
+        total = cents(event.total)
+        self._keep(event.order_id, Order(*owner, fact.at, total))
+        day = day_key(day_of(fact.at))
+        self.add((day, "orders"), 1)
+        self.add((day, "sales"), total)
+        life.orders += 1
+        life.spend += total
+        if not fact.anonymous:
+            if not life.bought or fact.at < life.bought:
+                life.bought, life.again = fact.at, life.bought
+            elif not life.again or fact.at < life.again:
+                life.again = fact.at
+
+    def _refund(self, fact: Happened, event: Refunded) -> None:
+        if event.event_id is not None and not self._is_new(f"event {event.event_id}"):
+            return
+        known = self._orders.get(event.order_id)
+        amount = 0 if event.total is None else cents(event.total)
+        if known is not None:
+            left = 0 if known.cancelled else known.total - known.refunded
+            amount = left if event.total is None else min(amount, left)
+            known.refunded += amount
+            self._keep(event.order_id, known)
+        self.change.life.spend -= amount
+        self.add((day_key(day_of(fact.at)), "refunds"), amount)
+
+    def _cancel(self, order_id: str) -> None:
+        known = self._orders.get(order_id)
+        if known is None or known.cancelled:
+            return
+        left = known.total - known.refunded
+        known.cancelled = True
+        self._keep(order_id, known)
+        life, day = self.change.life, day_key(day_of(known.at))
+        life.orders -= 1
+        life.spend -= left
+        self.add((day, "orders"), -1)
+        self.add((day, "sales"), -known.total)
+        # What had been refunded is part of what did not come in after all.
+        self.add((day, "refunds"), -known.refunded)
+
+    def _keep(self, order_id: str, order: Order) -> None:
+        self._orders[order_id] = self.change.orders[order_id] = order
+
+    # --- the timeline ---
+
+    def tell(self, fact: Fact) -> None:
+        if fact.anonymous:
+            return
+        told = _told(fact)
+        if told is not None:
+            self.change.entries.append(Entry(fact.at, *told))
+
+
+def _told(fact: Fact) -> tuple[int, dict[str, Any]] | None:
+    match fact:
+        case Happened():
+            return 1, {"kind": "event", "type": fact.received.type, **_of_event(fact.received)}
+        case Moved():
+            moved = {"before": fact.before, "after": fact.after}
+            return 2, {"kind": fact.kind, **moved, **_words(fact.why)}
+        case HeldBack():
+            words = _words(fact.why)
+            return 3, {
+                "kind": "decision",
+                "rule": fact.rule,
+                "verdict": fact.verdict,
+                "why": words["text"],
+                **({"why_zh": words["text_zh"]} if "text_zh" in words else {}),
+                **({"until": fact.until} if fact.until else {}),
+                "occasion": fact.occasion,
+            }
+        case Raised():
+            said = {"kind": "trigger", "rule": fact.rule, "trigger_id": fact.trigger_id}
+            return 4, {**said, "text": fact.text}
+        case Cancelled():
+            said = {"kind": "cancelled", "rule": fact.rule, "trigger_id": fact.trigger_id}
+            return 5, {**said, **_words(fact.reason)}
+        case Scored():
+            churn, expected = round(fact.churn, 4), round(fact.expected, 2)
+            return 0, {"kind": "score", "churn": churn, "expected_value": expected}
+    return None
+
+
+def _words(why: str) -> dict[str, str]:
+    chinese = in_language(why, None, True)
+    return {"text": why} if chinese == why else {"text": why, "text_zh": chinese}
+
+
+def _of_event(received: Received) -> dict[str, Any]:
+    """Return what is worth telling of an event; nothing that only the profile is for."""
+    event = received.event
+    told: dict[str, Any] = {}
+    match event:
+        case ItemViewed():
+            told = {"item": event.item_id, "category": event.category, "amount": event.price}
+        case CartAdded() | CartRemoved():
+            told = {"item": event.item_id, "quantity": event.quantity, "amount": event.price}
+        case Searched():
+            told = {"query": event.query[:LONGEST_WORD]}
+        case Purchased():
+            items = [line.item_id for line in event.items[:3]]
+            told = {"order": event.order_id, "amount": event.total, "currency": event.currency}
+            told |= {"items": items or None, "lines": len(event.items) or None}
+        case Refunded():
+            told = {"order": event.order_id, "amount": event.total}
+        case Registered():
+            told = {"campaign": event.campaign, "referred": event.referred_by is not None or None}
+        case ConsentChanged():
+            told = {"channel": event.channel, "purpose": event.purpose, "granted": event.granted}
+        case Linked():
+            told = {"link": event.kind}
+        case PointsChanged():
+            told = {"points": event.balance}
+        case TierChanged():
+            told = {"tier": event.tier}
+        case OfferGranted() | OfferRedeemed() | OfferExpired():
+            told = {"offer": event.offer_id, "amount": event.value}
+        case Tagged() | Untagged():
+            told = {"tag": event.tag}
+        case SurveyAnswered():
+            reason = event.answers.get("reason")
+            told = {"survey": event.survey_id}
+            if isinstance(reason, str):
+                told["reason"] = reason[:LONGEST_WORD]
+        case CampaignJoined():
+            told = {"campaign": event.campaign}
+        case TicketOpened():
+            told = {"ticket": event.ticket_id}
+        case Shared():
+            told = {"item": event.item_id}
+        case _:
+            for name in ("order_id", "channel", "trigger_id", "item_id", "rating", "until"):
+                value = getattr(event, name, None)
+                if isinstance(value, str | int | float):
+                    told[{"order_id": "order", "item_id": "item"}.get(name, name)] = value
+    told["source"] = event.source
+    if event.origin == "backfill":
+        told["origin"] = "backfill"
+    return {name: value for name, value in told.items() if value is not None}

@@ -1,0 +1,560 @@
+"""The console in a real browser, in front of a real worker, Kafka and Redis."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+if not os.environ.get("CI"):  # where everything is checked, it has to be there
+    pytest.importorskip("playwright.sync_api")
+
+from console_kit import (
+    EVIL,
+    MAIL,
+    PATIENCE,
+    PHONE,
+    TOKEN,
+    Shop,
+    browser,
+    clean_page,
+    hashed,
+    tell_stories,
+    told,
+)
+from live_kit import get
+from playwright.sync_api import Browser, Page, expect
+from worker_kit import world
+
+from app.stack import StackInfo
+from models.events import TOPIC_OF
+from models.reason_codes import CODES
+from models.stages import STAGES
+from models.triggers import Verdict
+
+expect.set_options(timeout=60_000)
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.browser]
+
+ALIVE_SECONDS = 2.0
+# A page must be alive within two seconds; a machine that runs other tests may take longer.
+MACHINE_FACTOR = 5
+HEAVIEST = 300_000
+PICTURES = Path("artefacts") / "console"
+WIDE, TALL = (1440, 900), (390, 844)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def shop(
+    kafka_stack: StackInfo, tmp_path_factory: pytest.TempPathFactory, chromium: Browser
+) -> Iterator[Shop]:
+    folder = tmp_path_factory.mktemp("console")
+    with ExitStack() as stack:
+        place = stack.enter_context(world(kafka_stack, "console", folder, partitions=2))
+        shop = Shop(place, stack)
+        with opened(chromium, shop, clean=False) as page:
+            page.wait_for_selector("#empty:not([hidden])")
+            shop.empty_says = page.inner_text("#empty")
+        shop.play(8)
+        tell_stories(shop)
+        shop.play(1)
+        shop.wait(lambda: told(shop), "the timelines")
+        yield shop
+
+
+@contextmanager
+def opened(
+    chromium: Browser,
+    shop: Shop,
+    path: str = "/",
+    size: tuple[int, int] = WIDE,
+    *,
+    clean: bool = True,
+    **more: Any,
+) -> Iterator[Page]:
+    """A page that must not go wrong."""
+    width, height = size
+    context = chromium.new_context(
+        viewport={"width": width, "height": height}, **{"locale": "en-GB", **more}
+    )
+    context.set_default_timeout(60_000)
+    try:
+        page, wrong = clean_page(context, shop.url)
+        page.goto(shop.url + path)
+        try:
+            yield page
+        except BaseException:
+            PICTURES.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=PICTURES / "failed.png")
+            print(wrong)
+            raise
+        if clean:
+            assert wrong == []
+    finally:
+        context.close()
+
+
+def alive(page: Page) -> None:
+    """Wait for the first figures and the stream."""
+    page.wait_for_selector("#link[data-state=live]")
+    page.wait_for_selector("#feed li")
+
+
+def until(there: Callable[[], bool], what: str) -> None:
+    """Look until it is so. The page's policy forbids the browser's own way of waiting."""
+    ends = time.monotonic() + PATIENCE
+    while not there():
+        assert time.monotonic() < ends, what
+        time.sleep(0.1)
+
+
+def feed_ids(page: Page) -> list[str]:
+    found: list[str] = page.eval_on_selector_all("#feed li", "all => all.map(li => li.dataset.id)")
+    return found
+
+
+def live(shop: Shop) -> dict[str, Any]:
+    status, body = get(f"{shop.url}/live")
+    assert status == 200
+    told: dict[str, Any] = json.loads(body)
+    return told
+
+
+# --- opening ------------------------------------------------------------------------------------
+
+
+def test_the_page_is_alive_within_two_seconds_and_light(
+    chromium: Browser, shop: Shop, record_property: Any
+) -> None:
+    began = time.monotonic()
+    with opened(chromium, shop) as page:
+        expect(page.locator("[data-counter=events] dd")).to_have_text(re.compile(r"\d"))
+        page.wait_for_selector("#river circle.lake")
+        seconds = time.monotonic() - began
+        alive(page)
+        weight = page.evaluate(
+            "[...performance.getEntriesByType('resource'), "
+            "...performance.getEntriesByType('navigation')]"
+            ".reduce((sum, one) => sum + one.transferSize, 0)"
+        )
+        plain = page.evaluate(
+            "performance.getEntriesByType('resource')"
+            ".reduce((sum, one) => sum + one.decodedBodySize, 0)"
+        )
+    record_property("seconds", seconds)
+    record_property("bytes", weight)
+    print(f"\nalive after {seconds:.2f} s, {weight:,} bytes transferred, {plain:,} unpacked")
+    assert seconds < ALIVE_SECONDS * MACHINE_FACTOR
+    assert weight < HEAVIEST
+    assert plain < HEAVIEST
+
+
+def test_figures_are_the_workers_own(chromium: Browser, shop: Shop) -> None:
+    with opened(chromium, shop) as page:
+        alive(page)
+        counters = live(shop)["counters"]
+        for name in ("members", "events", "triggers", "cancelled"):
+            shown = page.locator(f"[data-counter={name}] dd")
+            expect(shown).to_have_text(f"{counters[name]:,}")
+        page.click("#river + details summary")
+        table = page.inner_text("#river-table")
+        for stage in live(shop)["stages"]:
+            assert re.search(rf"{stage['stage']}\s+{stage['members']:,}\b", table), table
+
+
+def test_with_nothing_yet_it_says_what_to_do(shop: Shop) -> None:
+    assert "Nothing yet" in shop.empty_says
+    assert "lifecycle demo" in shop.empty_says
+
+
+def test_points_travel_when_members_move_but_not_for_who_wants_calm(
+    chromium: Browser, shop: Shop
+) -> None:
+    with (
+        opened(chromium, shop, reduced_motion="reduce") as calm,
+        opened(chromium, shop) as page,
+        shop.playing(0.5),
+    ):
+        page.wait_for_selector(".point", state="attached")
+        assert calm.locator(".point").count() == 0
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def test_both_languages_have_the_same_words_for_all_that_the_engine_knows(
+    chromium: Browser, shop: Shop
+) -> None:
+    with opened(chromium, shop) as page:
+        words, reasons = page.evaluate(
+            "import('/assets/words.js').then(({WORDS, REASONS}) => [WORDS, REASONS])"
+        )
+    assert words["en"].keys() == words["zh"].keys()
+    blanks = {
+        language: {key: sorted(re.findall(r"{\w+}", said)) for key, said in known.items()}
+        for language, known in words.items()
+    }
+    assert blanks["en"] == blanks["zh"]
+    needed = {f"verdict_{verdict}" for verdict in get_args(Verdict)}
+    needed |= {f"stage_{stage}" for stage in STAGES} | {f"event_{kind}" for kind in TOPIC_OF}
+    assert needed - words["en"].keys() == set()
+    assert reasons == {
+        english: chinese
+        for code in CODES.values()
+        for english, chinese in (code.raises, code.lowers)
+    }
+
+
+def test_the_language_is_switched_said_and_remembered(chromium: Browser, shop: Shop) -> None:
+    with opened(chromium, shop) as page:
+        alive(page)
+        page.click("#language")
+        expect(page.locator("#rules-head")).to_have_text("规则")
+        assert page.evaluate("document.documentElement.lang") == "zh-CN"
+        page.reload()
+        expect(page.locator("#rules-head")).to_have_text("规则")
+        alive(page)
+        page.click("#language")
+        expect(page.locator("#rules-head")).to_have_text("Rules")
+    with opened(chromium, shop, locale="zh-CN") as page:
+        expect(page.locator("#rules-head")).to_have_text("规则")
+
+
+def test_the_colours_are_those_of_the_system_unless_chosen(chromium: Browser, shop: Shop) -> None:
+    background = "getComputedStyle(document.body).backgroundColor"
+    with opened(chromium, shop, color_scheme="dark") as page:
+        alive(page)
+        dark = page.evaluate(background)
+        page.click("#theme")
+        expect(page.locator("#theme")).to_have_text("Colours: light")
+        light = page.evaluate(background)
+        assert light != dark
+        page.reload()
+        assert page.evaluate(background) == light
+        expect(page.locator("#theme")).to_have_text("Colours: light")
+
+
+# --- everybody can use it -----------------------------------------------------------------------
+
+CONTRAST = """
+() => {
+  const parsed = (colour) => {
+    const [r, g, b, a = 1] = colour.match(/[\\d.]+/g).map(Number);
+    return [r, g, b, a];
+  };
+  const over = ([r, g, b, a], under) =>
+    [r, g, b].map((one, index) => one * a + under[index] * (1 - a));
+  const behind = (element) => {
+    const layers = [];
+    for (let one = element; one; one = one.parentElement) {
+      layers.unshift(parsed(getComputedStyle(one).backgroundColor));
+    }
+    return layers.reduce((under, layer) => over(layer, under), [255, 255, 255]);
+  };
+  const luminance = (colour) => {
+    const [r, g, b] = colour.map((one) => {
+      const share = one / 255;
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const poor = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  let seen = 0;
+  for (let node = texts.nextNode(); node; node = texts.nextNode()) {
+    const element = node.parentElement;
+    if (!node.data.trim() || !element.checkVisibility({checkOpacity: true})) continue;
+    if (element.tagName === "title") continue;
+    const style = getComputedStyle(element);
+    const ground = behind(element);
+    const drawn = element.namespaceURI.endsWith("svg");
+    const ink = over(parsed(drawn ? style.fill : style.color), ground);
+    const [high, low] = [luminance(ink), luminance(ground)].sort((one, other) => other - one);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    const ratio = (high + 0.05) / (low + 0.05);
+    seen += 1;
+    const said = `${ratio.toFixed(2)} ${node.data.trim().slice(0, 40)}`;
+    if (ratio < (large ? 3 : 4.5)) poor.push(said);
+  }
+  return [seen, poor];
+}
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read(chromium: Browser, shop: Shop, scheme: str) -> None:
+    with opened(chromium, shop, "/#member=ann", color_scheme=scheme) as page:
+        alive(page)
+        page.wait_for_selector("#timeline li")
+        seen, poor = page.evaluate(CONTRAST)
+        assert seen > 100
+        assert poor == []
+
+
+def test_every_control_has_a_name(chromium: Browser, shop: Shop) -> None:
+    with opened(chromium, shop, "/#member=ann") as page:
+        alive(page)
+        page.wait_for_selector("#timeline li")
+        for summary in page.locator("summary").all():
+            summary.click()
+        nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+        controls = {"button", "textbox", "searchbox", "combobox", "checkbox", "link", "Date"}
+        named = [
+            (node["role"]["value"], node.get("name", {}).get("value", ""))
+            for node in nodes
+            if not node.get("ignored") and node["role"]["value"] in controls
+        ]
+        assert {"button", "searchbox", "combobox", "checkbox", "link"} <= {
+            role for role, _ in named
+        }
+        assert [one for one in named if not one[1].strip()] == []
+        pictures = [
+            node.get("name", {}).get("value", "")
+            for node in nodes
+            if not node.get("ignored") and node["role"]["value"] == "image"
+        ]
+        assert pictures
+        assert all(pictures)
+
+
+def test_tab_reaches_every_control_in_the_order_of_the_page(chromium: Browser, shop: Shop) -> None:
+    number = """
+    () => {
+      const all = [...document.querySelectorAll("a[href], button, input, select, summary")]
+        .filter((one) => one.checkVisibility());
+      all.forEach((one, index) => { one.dataset.tab = index; });
+      return all.length;
+    }
+    """
+    with opened(chromium, shop, "/#member=ann") as page:
+        alive(page)
+        page.wait_for_selector("#timeline li")
+        page.click("#pause")
+        page.evaluate("document.activeElement.blur()")
+        controls = page.evaluate(number)
+        page.evaluate("document.querySelector('.skip').focus()")
+        reached = []
+        for _ in range(controls * 2):
+            where = page.evaluate("document.activeElement?.dataset.tab ?? ''")
+            if where and (not reached or reached[-1] != int(where)):
+                reached.append(int(where))
+            if where and int(where) == controls - 1:
+                break
+            page.keyboard.press("Tab")
+        assert reached == list(range(controls))
+
+
+def test_the_page_has_landmarks_one_h1_and_no_gap_in_its_headings(
+    chromium: Browser, shop: Shop
+) -> None:
+    with opened(chromium, shop, "/#member=ann") as page:
+        alive(page)
+        page.wait_for_selector("#timeline li")
+        for landmark in ("header.bar", "main", "footer", "[role=search]"):
+            assert page.locator(landmark).count() == 1
+        levels = page.eval_on_selector_all(
+            "h1, h2, h3, h4",
+            "all => all.filter(one => one.checkVisibility()).map(one => Number(one.tagName[1]))",
+        )
+        assert levels.count(1) == 1
+        assert all(after - before <= 1 for before, after in pairwise(levels))
+        # What changes all the time is not read aloud.
+        loud = page.locator("#feed, #counters, #river, #rules").and_(
+            page.locator("[aria-live], [role=log], [role=status], [role=alert]")
+        )
+        assert loud.count() == 0
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("name", "size"), [("1440", WIDE), ("390", TALL)])
+def test_it_fits_the_screen_and_pictures_are_kept(
+    chromium: Browser, shop: Shop, name: str, size: tuple[int, int], scheme: str, language: str
+) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    locale = "zh-CN" if language == "zh" else "en-GB"
+    for path, what in (("/", "page"), ("/#member=ann", "member")):
+        with opened(chromium, shop, path, size, color_scheme=scheme, locale=locale) as page:
+            alive(page)
+            if what == "member":
+                page.wait_for_selector("#timeline li")
+            page.wait_for_timeout(1200)  # the river has come to rest
+            wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            page.screenshot(
+                path=PICTURES / f"{what}-{name}-{scheme}-{language}.png", full_page=what == "page"
+            )
+            assert wider <= 0
+
+
+# --- the feed -----------------------------------------------------------------------------------
+
+
+def test_the_feed_pauses_and_goes_on(chromium: Browser, shop: Shop) -> None:
+    with opened(chromium, shop) as page:
+        alive(page)
+        page.mouse.move(5, 5)
+        page.click("#pause")
+        page.mouse.move(5, 5)
+        before = feed_ids(page)
+        with shop.playing(1):
+            expect(page.locator("#feed-waiting")).to_have_text(re.compile(r"Paused, [1-9]\d* new"))
+        assert feed_ids(page) == before
+        page.click("#pause")
+        page.mouse.move(5, 5)
+        until(lambda: feed_ids(page)[0] != before[0], "the feed does not go on")
+
+
+def test_a_worker_that_dies_is_shown_and_nothing_is_lost_when_it_is_back(
+    chromium: Browser, shop: Shop
+) -> None:
+    with opened(chromium, shop, clean=False) as page:
+        alive(page)
+        asked: list[str | None] = []
+        page.on(
+            "request",
+            lambda request: (
+                asked.append(request.headers.get("last-event-id"))
+                if request.url.endswith("/stream")
+                else None
+            ),
+        )
+        # From here on only the stream can bring what was missed.
+        page.route("**/live", lambda route: route.abort())
+        newest = feed_ids(page)[0]
+        shop.kill()
+        expect(page.locator("#link-words")).to_have_text("Reconnecting")
+        expect(page.locator("#trouble")).to_contain_text("connection to the worker was lost")
+        shop.tell("register", "dan")
+        shop.restart()
+        shop.play(1)
+        expect(page.locator("#link-words")).to_have_text("Live")
+        expect(page.locator("#trouble")).to_be_hidden()
+        shop.wait(lambda: any(e["member_id"] == "dan" for e in live(shop)["feed"]), "dan's entry")
+        wanted = {entry["id"] for entry in live(shop)["feed"]}
+        until(lambda: wanted <= set(feed_ids(page)), "entries are missing")
+        assert len(set(feed_ids(page))) == len(feed_ids(page))
+        assert asked
+        assert asked[0] >= newest
+
+
+# --- a member -----------------------------------------------------------------------------------
+
+
+def find(page: Page, what: str) -> None:
+    page.fill("#find-what", what)
+    page.press("#find-what", "Enter")
+
+
+def test_a_member_is_found_by_any_of_its_names_and_contacts_never_leave_the_browser(
+    chromium: Browser, shop: Shop
+) -> None:
+    with opened(chromium, shop, clean=False) as page:
+        alive(page)
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.url + (request.post_data or "")))
+        for name in ("ann", "order-77", PHONE, MAIL):
+            find(page, name)
+            expect(page.locator("#member-name")).to_have_text("ann")
+            assert page.evaluate("document.activeElement.id") == "member-name"
+            page.click("#member-close")
+            expect(page.locator("#member")).to_be_hidden()
+        assert any(hashed("+8613800138000") in url for url in sent)
+        assert any(hashed(MAIL.lower()) in url for url in sent)
+        assert not [url for url in sent if "138" in url or "xample" in url.lower()]
+        find(page, "nobody-at-all")
+        expect(page.locator("#find-said")).to_contain_text("Nobody is known by “nobody-at-all”")
+
+
+def test_a_member_is_told_with_what_happened_and_what_is_ahead(
+    chromium: Browser, shop: Shop
+) -> None:
+    with opened(chromium, shop, "/#member=ann") as page:
+        page.wait_for_selector("#timeline li")
+        facts = page.inner_text(".facts")
+        for said in ("Risk of not coming back", "Expected value", "Next order", "RFM", "Consent"):
+            assert said in facts
+        assert "Spent 25.00" in facts
+        # Nothing that was predicted has come to its end: what a model says then means nothing.
+        assert re.search(r"Risk of not coming back\s+not known yet", facts)
+        assert "50%" not in facts
+        story = page.inner_text("#timeline")
+        for said in ("bought", "order-77", "registered", "lead → new", "Welcome"):
+            assert said in story, story
+        assert page.locator("#ahead li").count() > 0
+        page.click("text=Why did a rule fire, or not?")
+        page.select_option("#why-rule", "cart_abandoned")
+        page.click("text=Ask")
+        expect(page.locator("#why-said")).to_contain_text("It fires when")
+
+
+def test_a_stranger_is_said_to_be_unknown(chromium: Browser, shop: Shop) -> None:
+    with opened(chromium, shop, "/#member=nobody%20at%20all", clean=False) as page:
+        expect(page.locator("#member")).to_contain_text("There is no member “nobody at all”.")
+
+
+def test_what_members_are_called_is_never_markup(chromium: Browser, shop: Shop) -> None:
+    with opened(chromium, shop) as page:
+        alive(page)
+        find(page, EVIL)
+        expect(page.locator("#member-name")).to_have_text(EVIL)
+        page.wait_for_selector("#timeline li")
+        expect(page.locator("#timeline")).to_contain_text(EVIL)
+        shop.tell("register", f"{EVIL}2")
+        expect(page.locator("#feed")).to_contain_text(f"{EVIL}2")
+        assert page.locator("main img").count() == 0
+        assert page.evaluate("window.hurt") is None
+
+
+def test_muting_needs_the_token_which_stays_in_the_tab(chromium: Browser, shop: Shop) -> None:
+    with opened(chromium, shop, "/#member=ann", clean=False) as page:
+        page.wait_for_selector("#timeline li")
+        page.click("#mute summary")
+        until = "2031-05-01"
+        page.fill("#mute-until", until)
+        page.click("#mute >> text='Mute'")
+        expect(page.locator("#mute-said")).to_have_text("A token is needed.")
+        page.fill("#mute-token", "wrong")
+        page.click("#mute >> text='Mute'")
+        expect(page.locator("#mute-said")).to_contain_text("Not muted")
+        assert page.evaluate("sessionStorage.getItem('token')") is None
+        page.fill("#mute-token", TOKEN)
+        page.fill("#mute-reason", "asked by phone")
+        page.click("#mute >> text='Mute'")
+        expect(page.locator("#mute-said")).to_contain_text("Muted until 1 May 2031")
+        expect(page.locator(".where .state")).to_contain_text("Muted until 1 May 2031")
+        expect(page.locator("#timeline")).to_contain_text("muted")
+        assert page.evaluate("sessionStorage.getItem('token')") == TOKEN
+        assert TOKEN not in page.evaluate("JSON.stringify(localStorage) + document.cookie")
+        page.reload()
+        page.click("#mute summary")
+        page.click("#mute >> text='End the mute'")
+        expect(page.locator("#mute-said")).to_have_text("The mute is ended.")
+        expect(page.locator(".where .state")).to_have_count(0)
+
+
+# --- when Redis is away -------------------------------------------------------------------------
+
+
+def test_that_redis_is_away_is_said_and_the_last_figures_stay(
+    chromium: Browser, shop: Shop
+) -> None:
+    with opened(chromium, shop, clean=False) as page:
+        alive(page)
+        events = page.inner_text("[data-counter=events] dd")
+        with shop.redis_away():
+            expect(page.locator("#trouble")).to_contain_text("Redis does not answer")
+            assert page.inner_text("[data-counter=events] dd") == events
+        expect(page.locator("#trouble")).to_be_hidden()
