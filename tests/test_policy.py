@@ -185,6 +185,15 @@ def test_a_bounce_that_is_heard_of_after_a_later_delivery_changes_nothing() -> N
     assert life.triggers[0].channels == ("app_push", "sms")
 
 
+def test_what_got_through_long_ago_is_forgotten_and_takes_no_place_in_the_row() -> None:
+    heard, unheard = living(REACH, HELLO), living(REACH, HELLO)
+    heard.sees("delivered", NOON, channel="sms")
+    for life in (heard, unheard):
+        life.sees("search", NOON + 40 * DAY)
+        life.is_saved_and_loaded()
+    assert heard.member.standing == unheard.member.standing
+
+
 def test_a_very_late_bounce_is_judged_alike_whether_the_row_was_saved_or_not() -> None:
     named = []
     for is_saved in (False, True):
