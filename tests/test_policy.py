@@ -9,6 +9,7 @@ from policy_kit import Judged, book, living, on
 
 from models.times import parse_instant, rfc3339
 from models.triggers import Trigger
+from models.why import rule_state
 
 SMS = {"channels": ["sms"]}
 HELLO = on("visit", "hello")
@@ -284,6 +285,9 @@ def test_what_the_silence_puts_off_comes_when_it_is_over_and_keeps_its_id() -> N
     visits(life, NOON + HOUR)
     [waiting] = life.decisions
     assert (waiting.verdict, waiting.until) == ("held", rfc3339(NOON + DAY))
+    [rule] = life.book.rules.values()
+    [held] = rule_state(life.member, rule, life.book, chinese=False).held
+    assert held.text == "for the silence after an order to end"
     life.sees("purchase", NOON + 2 * HOUR)  # and from then on
     life.is_saved_and_loaded()
     life.reaches(NOON + DAY)
