@@ -9,6 +9,7 @@ from policy_kit import Judged, book, living, on
 
 from models.times import parse_instant, rfc3339
 from models.triggers import Trigger
+from models.why import rule_state
 
 SMS = {"channels": ["sms"]}
 HELLO = on("visit", "hello")
@@ -185,6 +186,15 @@ def test_a_bounce_that_is_heard_of_after_a_later_delivery_changes_nothing() -> N
     assert life.triggers[0].channels == ("app_push", "sms")
 
 
+def test_what_got_through_long_ago_is_forgotten_and_takes_no_place_in_the_row() -> None:
+    heard, unheard = living(REACH, HELLO), living(REACH, HELLO)
+    heard.sees("delivered", NOON, channel="sms")
+    for life in (heard, unheard):
+        life.sees("search", NOON + 40 * DAY)
+        life.is_saved_and_loaded()
+    assert heard.member.standing == unheard.member.standing
+
+
 def test_a_very_late_bounce_is_judged_alike_whether_the_row_was_saved_or_not() -> None:
     named = []
     for is_saved in (False, True):
@@ -275,6 +285,9 @@ def test_what_the_silence_puts_off_comes_when_it_is_over_and_keeps_its_id() -> N
     visits(life, NOON + HOUR)
     [waiting] = life.decisions
     assert (waiting.verdict, waiting.until) == ("held", rfc3339(NOON + DAY))
+    [rule] = life.book.rules.values()
+    [held] = rule_state(life.member, rule, life.book, chinese=False).held
+    assert held.text == "for the silence after an order to end"
     life.sees("purchase", NOON + 2 * HOUR)  # and from then on
     life.is_saved_and_loaded()
     life.reaches(NOON + DAY)
