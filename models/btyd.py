@@ -12,7 +12,7 @@ A member is told by three numbers, times in days: ``x`` purchase days after the 
 from the first to the last of them (0 when x is 0), ``age`` from the first one until now.
 """
 
-import math
+from math import exp, expm1, log, log1p
 
 import msgspec
 
@@ -34,15 +34,21 @@ class BgNbd(msgspec.Struct, frozen=True):
         """Return the probability that the member has not left for good."""
         if x == 0:
             return 1.0
-        left = math.log(self.a / (self.b + x - 1)) + (self.r + x) * math.log(
+        left = log(self.a / (self.b + x - 1)) + (self.r + x) * log(
             (self.alpha + age) / (self.alpha + t_x)
         )
-        return 1 / (1 + math.exp(left)) if left < _FAR else 0.0
+        return 1 / (1 + exp(left)) if left < _FAR else 0.0
 
     def p_no_order(self, x: int, t_x: float, age: float, horizon: float) -> float:
         """Return the probability of no order within ``horizon`` days from now."""
-        orders = -math.expm1(-(self.r + x) * math.log1p(horizon / (self.alpha + age)))
-        return 1 - self.p_alive(x, t_x, age) * orders
+        often = self.r + x
+        aged = self.alpha + age
+        orders = -expm1(-often * log1p(horizon / aged))
+        if x == 0:
+            return 1 - orders
+        # ``p_alive``, written out: it is asked for with every event.
+        left = log(self.a / (self.b + x - 1)) + often * log(aged / (self.alpha + t_x))
+        return 1 - 1 / (1 + exp(left)) * orders if left < _FAR else 1.0
 
     def expected_orders(self, x: int, t_x: float, age: float, horizon: float) -> float:
         """Return the mean number of purchase days within ``horizon`` days from now.
@@ -54,8 +60,8 @@ class BgNbd(msgspec.Struct, frozen=True):
         alive = self.p_alive(x, t_x, age)
         if alive == 0:
             return 0.0
-        log_rest = -math.log1p(horizon / (self.alpha + age))
-        z = -math.expm1(log_rest)
+        log_rest = -log1p(horizon / (self.alpha + age))
+        z = -expm1(log_rest)
         over = self.a - 1
         c = self.a + self.b + x - 1
         upper = self.a + self.b - 1 - self.r
@@ -67,8 +73,8 @@ class BgNbd(msgspec.Struct, frozen=True):
             term *= (upper + n) * (over + n) * z / ((c + n) * (n + 1))
             total += term
             n += 1
-        shrunk = -math.expm1(over * log_rest) / over if over else -log_rest
-        return alive * max(0.0, c * shrunk - math.exp(over * log_rest) * total)
+        shrunk = -expm1(over * log_rest) / over if over else -log_rest
+        return alive * max(0.0, c * shrunk - exp(over * log_rest) * total)
 
 
 class GammaGamma(msgspec.Struct, frozen=True):

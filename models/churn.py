@@ -8,13 +8,15 @@ parameters: the trainer says what has earned what.
 """
 
 import math
+from collections.abc import Callable
+from math import exp
 from typing import NamedTuple
 
 import msgspec
 
 from models.btyd import BgNbd
-from models.features import FEATURES, Population, features
-from models.logistic import Logistic, Logit, log_odds, sigmoid
+from models.features import FEATURES, Population, features, looks, rolled, usual
+from models.logistic import Logistic, log_odds, sigmoid
 from models.rhythm import Rhythm
 
 WEEK = 7
@@ -68,10 +70,7 @@ class Scorer:
 
     def __init__(self, churn: Churn) -> None:
         self.churn = churn
-        self._population = churn.population
-        self._direct = None if churn.direct is None else churn.direct.compiled()
-        self._weekly = None if churn.weekly is None else churn.weekly.compiled()
-        self._last, self._between, self._rest = _steps(churn.horizon)
+        self._asked = _asking(churn)
         blend = churn.blend
         counts = (
             blend.direct if churn.direct is not None else 0.0,
@@ -83,50 +82,25 @@ class Scorer:
 
     def __call__(self, rhythm: Rhythm, day: int) -> Score:
         """Return the score at the end of ``day``, which is not before the last purchase day."""
-        x = features(rhythm, day, self._population)
+        return Score(*self.told(rhythm, day))
+
+    def told(self, rhythm: Rhythm, day: int) -> tuple[float, float | None]:
+        """Return the two numbers of the score: for every event, a tuple without names is faster."""
+        direct, weekly, bgnbd, p_week = self._asked(rhythm, day)
+        if not self._known:
+            return self.churn.population.base, p_week
         by_direct, by_weekly, by_bgnbd = self._counts
-        total = 0.0
-        p_week = None
-        if self._direct is not None:
-            total = self._direct(x) * by_direct
-        if self._weekly is not None:
-            week = self._weekly(x)
-            p_week = sigmoid(week)
-            if by_weekly:
-                total += self._rolled(week, self._weekly, rhythm, day) * by_weekly
-        if by_bgnbd:
-            total += self._by_bgnbd(rhythm, day) * by_bgnbd
-        return Score(sigmoid(total) if self._known else self._population.base, p_week)
+        return sigmoid(direct * by_direct + weekly * by_weekly + bgnbd * by_bgnbd), p_week
 
     def opinions(self, rhythm: Rhythm, day: int) -> Opinions:
         """Return what each part says, also one that does not count."""
-        x = features(rhythm, day, self._population)
-        weekly = self._weekly
+        direct, weekly, bgnbd, _ = self._asked(rhythm, day)
+        churn = self.churn
         return Opinions(
-            None if self._direct is None else self._direct(x),
-            None if weekly is None else self._rolled(weekly(x), weekly, rhythm, day),
-            None if self.churn.bgnbd is None else self._by_bgnbd(rhythm, day),
+            None if churn.direct is None else direct,
+            None if churn.weekly is None else weekly,
+            None if churn.bgnbd is None else bgnbd,
         )
-
-    def _by_bgnbd(self, rhythm: Rhythm, day: int) -> float:
-        bgnbd = self.churn.bgnbd
-        assert bgnbd is not None
-        age = day - rhythm.first_day
-        return log_odds(bgnbd.p_no_order(rhythm.gaps, rhythm.span, age, self.churn.horizon))
-
-    def _rolled(self, week: float, weekly: Logit, rhythm: Rhythm, day: int) -> float:
-        """Return the log odds of staying away for the horizon, week after week.
-
-        Asked of the first and the last week; between them log odds go with the logarithm of time.
-        """
-        last = self._last
-        end = weekly(features(rhythm, day + last, self._population)) if last else week
-        week = min(max(week, -_CERTAIN), _CERTAIN)
-        end = min(max(end, -_CERTAIN), _CERTAIN)
-        silent = (1.0 / (1.0 + math.exp(-end))) ** self._rest
-        for share in self._between:
-            silent /= 1.0 + math.exp(-week - (end - week) * share)
-        return log_odds(silent)
 
     def reasons(self, rhythm: Rhythm, day: int, most: int = 3) -> tuple[Reason, ...]:
         """Return the features that moved the direct twin's score most, the strongest first.
@@ -136,7 +110,7 @@ class Scorer:
         direct = self.churn.direct
         if direct is None:
             return ()
-        x = features(rhythm, day, self._population)
+        x = features(rhythm, day, self.churn.population)
         parts = [
             Reason(feature.name, (value - mean) / math.sqrt(variance) * weight)
             for feature, value, mean, variance, weight in zip(
@@ -158,3 +132,46 @@ def _steps(horizon: int) -> tuple[int, tuple[float, ...], float]:
     way = math.log(weeks)
     between = tuple(math.log1p(step) / way for step in range(weeks - 1))
     return (weeks - 1) * WEEK, between, horizon / WEEK - (weeks - 1)
+
+
+def _asking(churn: Churn) -> Callable[[Rhythm, int], tuple[float, float, float, float | None]]:
+    """Return what is asked with every event: one function that has everything at hand.
+
+    It gives the log odds of each part, 0 for one that is missing, and the probability of a week.
+    """
+    horizon = churn.horizon
+    direct = None if churn.direct is None else churn.direct.compiled()
+    weekly = None if churn.weekly is None else churn.weekly.compiled()
+    bgnbd = churn.bgnbd
+    population = usual(churn.population)
+    last, between, rest = _steps(horizon)
+
+    def asked(rhythm: Rhythm, day: int) -> tuple[float, float, float, float | None]:
+        of_direct = of_weekly = of_bgnbd = 0.0
+        p_week = None
+        if weekly is None:
+            (x,) = rolled(rhythm, (day,), population)
+        else:
+            # The week that begins now and the last one of the horizon; between them log odds go
+            # with the logarithm of time.
+            x, ahead = rolled(rhythm, (day, day + last), population)
+            week = weekly(x)
+            p_week = sigmoid(week)
+            end = weekly(ahead)
+            if not -_CERTAIN < week < _CERTAIN:
+                week = _CERTAIN if week > 0.0 else -_CERTAIN
+            if not -_CERTAIN < end < _CERTAIN:
+                end = _CERTAIN if end > 0.0 else -_CERTAIN
+            silent = (1.0 / (1.0 + exp(-end))) ** rest
+            slope = end - week
+            for share in between:
+                silent /= 1.0 + exp(-week - slope * share)
+            of_weekly = log_odds(silent)
+        if direct is not None:
+            of_direct = direct(x + looks(rhythm, day))
+        if bgnbd is not None:
+            age = day - rhythm.first_day
+            of_bgnbd = log_odds(bgnbd.p_no_order(rhythm.gaps, rhythm.span, age, horizon))
+        return of_direct, of_weekly, of_bgnbd, p_week
+
+    return asked

@@ -4,18 +4,19 @@ The same core and the same trainer as the workers', in the order that stream tim
 a day, then the questions at its end, then the day is closed, which gives the model of the next.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from models.asking import Bought, Question
 from models.decoding import Received
-from models.engine import advance
+from models.engine import advance, handle
 from models.known_models import KnownModels
 from models.member import Member
 from models.model import Model
 from models.outcome import Context, Outcome
 from models.predictions import Predictions
 from models.replay import MemberKey, Replay, key_of
+from models.rhythm import Rhythm
 from models.rulebook import RuleBook
 from models.scoring import number_of
 from models.times import DAY
@@ -104,3 +105,20 @@ class Course:
     def _learn(self, model: Model) -> None:
         self.models[model.valid_from] = model
         self.known.learn(model)
+
+
+def rhythms(events: Iterable[Received], book: RuleBook) -> dict[str, Rhythm]:
+    """Return the rhythm of each member who has bought, after events in order of time.
+
+    What comes due on the way changes no rhythm and is passed over; the book has predictions.
+    """
+    context = Context(book)
+    members: dict[str, Member] = {}
+    for event in events:
+        name = event.event.member_id
+        if name is not None:
+            member = members.get(name)
+            if member is None:
+                member = members[name] = Member(name, anonymous=False)
+            handle(member, event, context, quiet_until=event.at + 1)
+    return {name: one.rhythm for name, one in members.items() if one.rhythm is not None}

@@ -9,7 +9,7 @@ from math import erfc, log, log1p, sqrt
 
 import msgspec
 
-from models.rhythm import KEEP, LAPSE, LOG_UNIT, SQUARE_UNIT, UNIT, Looks, Rhythm, kept
+from models.rhythm import LAPSE, LOG_UNIT, SQUARE_UNIT, UNIT, Rhythm, kept
 
 
 class Feature(msgspec.Struct, frozen=True):
@@ -186,13 +186,51 @@ FEATURES: tuple[Feature, ...] = (
 SCHEMA = blake2b(msgspec.json.encode(FEATURES), digest_size=8).hexdigest()
 
 _ROOT2 = sqrt(2.0)
-_KEEP7, _KEEP14, _KEEP30, _KEEP90 = KEEP[7], KEEP[14], KEEP[30], KEEP[90]
-# Days that a decayed count can hold at most: one purchase a day, for ever.
-_SPAN7, _SPAN30, _SPAN90 = 7.0 / log(2.0), 30.0 / log(2.0), 90.0 / log(2.0)
-_NEVER_LOOKED = (_LONG_AGO, 0.0, 0.0, 0.0, 0.0)
 # The first so many features change in a known way while a member does nothing; what a member will
 # look at is not known.
 ROLLING = 15
+# Days that a decayed count can hold at most: one purchase a day, for ever.
+_SPAN7, _SPAN30, _SPAN90 = 7.0 / log(2.0), 30.0 / log(2.0), 90.0 / log(2.0)
+# A lapsed gap has lasted longer than this.
+_BEFORE_LAPSE = LAPSE - 1
+_NEVER_LOOKED = (_LONG_AGO, 0.0, 0.0, 0.0, 0.0)
+
+
+def _of_gaps(gaps: int) -> tuple[float, float, float]:
+    """Return what the number of gaps comes to: with two and three of the base's, and its log."""
+    return gaps + 2.0, gaps + 3.0, log1p(gaps)
+
+
+def _of_silence(days: int) -> tuple[float, ...]:
+    """Return what silence comes to: what is left of counts; its log, LAPSE later too.
+
+    Half-lives are 7, 14, 30 and 90.
+    """
+    left = (kept(7, days), kept(14, days), kept(30, days), kept(90, days))
+    return (*left, log1p(days), log1p(days + LAPSE))
+
+
+def _of_tenure(days: int) -> tuple[float, ...]:
+    """Return what tenure comes to: the most that counts of half-lives 7, 30, 90 can be; its log."""
+    return (
+        _SPAN7 * (1.0 - kept(7, days + 1)),
+        _SPAN30 * (1.0 - kept(30, days + 1)),
+        _SPAN90 * (1.0 - kept(90, days + 1)),
+        log1p(days),
+    )
+
+
+def _of_view(days: int) -> tuple[float, ...]:
+    """Return what is left of views, half-lives 3, 14 and 30, so long after the last; its log."""
+    return kept(3, days), kept(14, days), kept(30, days), log1p(days)
+
+
+# What follows from one small whole number is looked up: days of four years.
+_TABLED = 1461
+_GAPS = tuple(map(_of_gaps, range(_TABLED)))
+_SILENCE = tuple(map(_of_silence, range(_TABLED)))
+_TENURE = tuple(map(_of_tenure, range(_TABLED)))
+_VIEW = tuple(map(_of_view, range(_TABLED)))
 
 
 def log_gap(rhythm: Rhythm, population: Population) -> tuple[float, float]:
@@ -208,11 +246,32 @@ def log_gap(rhythm: Rhythm, population: Population) -> tuple[float, float]:
 
 def features(rhythm: Rhythm, day: int, population: Population) -> tuple[float, ...]:
     """Return the vector of ``FEATURES`` at the end of ``day``, not before the last purchase day."""
+    (rolling,) = rolled(rhythm, (day,), usual(population))
+    return rolling + looks(rhythm, day)
+
+
+def usual(population: Population) -> tuple[float, ...]:
+    """Return what of a population ``rolled`` works with."""
+    return (
+        2.0 * population.log_mean,
+        3.0 * population.log_variance,
+        2.0 * population.mean_gap,
+        0.5 * population.mean_gap,
+        21.0 * population.base,
+    )
+
+
+def rolled(
+    rhythm: Rhythm, days: tuple[int, ...], usual: tuple[float, ...]
+) -> list[tuple[float, ...]]:
+    """Return the first ``ROLLING`` features at the end of each of ``days``.
+
+    ``usual``: that of the population. Several days cost less than each alone: a score looks ahead.
+    """
+    log_means, log_variances, gap_means, half_gap, base = usual
+    first_day = rhythm.first_day
     span = rhythm.span
     gaps = rhythm.gaps
-    tenure = day - rhythm.first_day
-    silence = tenure - span
-    log_silence = log1p(silence)
     # The member's own gap, shrunk to the base's (``log_gap``, written out: it is called often).
     own = rhythm.logs / LOG_UNIT
     variance = 0.0
@@ -220,78 +279,92 @@ def features(rhythm: Rhythm, day: int, population: Population) -> tuple[float, .
         variance = rhythm.squares / SQUARE_UNIT - own * own / gaps
         if variance < 0.0:
             variance = 0.0
-    mean = (own + 2.0 * population.log_mean) / (gaps + 2.0)
-    deviation = sqrt((variance + 3.0 * population.log_variance) / (gaps + 3.0))
-    late = (log_silence - mean) / deviation
-    mean_gap = population.mean_gap
-    usual = (span + 2.0 * mean_gap) / (gaps + 2.0)
-    longest = rhythm.longest
-    # Decayed counts of purchase days now, and what they can at most be since the first one.
-    at7 = _KEEP7[silence if silence < 112 else 112]
-    at30 = _KEEP30[silence if silence < 480 else 480]
-    at90 = _KEEP90[silence if silence < 1440 else 1440]
-    days = tenure + 1
-    rate7 = ((rhythm.week + UNIT) / UNIT * at7 + 0.5) / (
-        _SPAN7 * (1.0 - _KEEP7[days if days < 112 else 112]) + 0.5 * mean_gap
-    )
-    often30 = (rhythm.month + UNIT) / UNIT * at30
-    rate30 = (often30 + 0.5) / (
-        _SPAN30 * (1.0 - _KEEP30[days if days < 480 else 480]) + 0.5 * mean_gap
-    )
-    often90 = (rhythm.quarter + UNIT) / UNIT * at90
-    rate90 = (often90 + 0.5) / (
-        _SPAN90 * (1.0 - _KEEP90[days if days < 1440 else 1440]) + 0.5 * mean_gap
-    )
-    away = rhythm.lapsed + (silence - LAPSE + 1 if silence >= LAPSE else 0)
-    known = tenure - LAPSE + 1 if tenure >= LAPSE else 0
-    base = 21.0 * population.base
-    log_often = log1p(often90)
-    clipped = late if -6.0 < late < 6.0 else (6.0 if late > 0.0 else -6.0)
+    few, more, log_gaps = _GAPS[gaps] if gaps < _TABLED else _of_gaps(gaps)
+    mean = (own + log_means) / few
+    deviation = sqrt((variance + log_variances) / more)
+    own_gap = (span + gap_means) / few
+    log_own = log_longest = log1p(own_gap)
+    if rhythm.longest > own_gap:
+        log_longest = log1p(rhythm.longest)
+    week = (rhythm.week + UNIT) / UNIT
+    fortnight = (rhythm.fortnight + UNIT) / UNIT
+    month = (rhythm.month + UNIT) / UNIT
+    quarter = (rhythm.quarter + UNIT) / UNIT
+    lapsed = rhythm.lapsed
+    coupons = rhythm.coupons
     spent = rhythm.spent_lately
-    rolling = (
-        log_often,
-        log1p((rhythm.fortnight + UNIT) / UNIT * _KEEP14[silence if silence < 224 else 224]),
-        _overdue(late, (log1p(silence + LAPSE) - mean) / deviation),
-        clipped,
-        log_silence - log1p(usual),
-        log(rate7 / rate30),
-        log(rate30 / rate90),
-        log_silence - log1p(longest if longest > usual else usual),
-        log((away + base) / (known - away + 21.0 - base)),
-        log1p(rhythm.coupons / UNIT * at30) if rhythm.coupons else 0.0,
-        log1p(spent / 100.0 * at90) if spent > 0 else 0.0,
-        clipped * clipped,
-        log1p(often30) * log1p(gaps),
-        log_often * clipped,
-        log_silence * log1p(tenure),
-    )
+    vectors: list[tuple[float, ...]] = []
+    for day in days:
+        tenure = day - first_day
+        silence = tenure - span
+        at7, at14, at30, at90, log_silence, log_later = (
+            _SILENCE[silence] if silence < _TABLED else _of_silence(silence)
+        )
+        most7, most30, most90, log_tenure = (
+            _TENURE[tenure] if tenure < _TABLED else _of_tenure(tenure)
+        )
+        late = (log_silence - mean) / deviation
+        # The tail beyond 30 days more, given that beyond now.
+        beyond = erfc((log_later - mean) / deviation / _ROOT2)
+        within = erfc(late / _ROOT2) - beyond
+        if beyond <= 0.0:
+            overdue = -8.0
+        elif within <= 0.0:
+            overdue = 8.0
+        else:
+            overdue = log(beyond / within)
+            if overdue > 8.0:
+                overdue = 8.0
+            elif overdue < -8.0:
+                overdue = -8.0
+        if late > 6.0:
+            late = 6.0
+        elif late < -6.0:
+            late = -6.0
+        # Decayed counts of purchase days now, and what they can at most be since the first one.
+        often30 = month * at30
+        often90 = quarter * at90
+        rate30 = (often30 + 0.5) / (most30 + half_gap)
+        log_often = log1p(often90)
+        away = lapsed + silence - _BEFORE_LAPSE if silence > _BEFORE_LAPSE else lapsed
+        known = tenure - _BEFORE_LAPSE if tenure > _BEFORE_LAPSE else 0
+        vectors.append(
+            (
+                log_often,
+                log1p(fortnight * at14),
+                overdue,
+                late,
+                log_silence - log_own,
+                log((week * at7 + 0.5) / (most7 + half_gap) / rate30),
+                log(rate30 / ((often90 + 0.5) / (most90 + half_gap))),
+                log_silence - log_longest,
+                log((away + base) / (known - away + 21.0 - base)),
+                log1p(coupons / UNIT * at30) if coupons else 0.0,
+                log1p(spent / 100.0 * at90) if spent > 0 else 0.0,
+                late * late,
+                log1p(often30) * log_gaps,
+                log_often * late,
+                log_silence * log_tenure,
+            )
+        )
+    return vectors
+
+
+def looks(rhythm: Rhythm, day: int) -> tuple[float, ...]:
+    """Return the features after the first ``ROLLING`` at the end of ``day``."""
     looks = rhythm.looks
-    return rolling + (_NEVER_LOOKED if looks is None else _looking(looks, day, rhythm))
-
-
-def _overdue(late: float, later: float) -> float:
-    """Return the logit of the tail beyond ``later`` given that beyond ``late``, within 8."""
-    beyond = erfc(later / _ROOT2)
-    within = erfc(late / _ROOT2) - beyond
-    if beyond <= 0.0:
-        return -8.0
-    if within <= 0.0:
-        return 8.0
-    logit = log(beyond / within)
-    return logit if -8.0 < logit < 8.0 else (8.0 if logit > 0.0 else -8.0)
-
-
-def _looking(looks: Looks, day: int, rhythm: Rhythm) -> tuple[float, ...]:
+    if looks is None:
+        return _NEVER_LOOKED
     open_cart = 1.0 if looks.cart_day > rhythm.first_day + rhythm.span else 0.0
     if not looks.day:
         return (*_NEVER_LOOKED[:3], open_cart, 0.0)
     since = day - looks.day
-    short = looks.short / UNIT * kept(3, since)
-    at_month = looks.long / UNIT * kept(30, since)
+    at3, at14, at30, log_since = _VIEW[since] if since < _TABLED else _of_view(since)
+    short = looks.short / UNIT * at3
     return (
-        log1p(since),
+        log_since,
         log1p(short),
-        log1p(looks.middle / UNIT * kept(14, since)),
+        log1p(looks.middle / UNIT * at14),
         open_cart,
-        log((short / 3.0 + 0.02) / (at_month / 30.0 + 0.02)),
+        log((short / 3.0 + 0.02) / (looks.long / UNIT * at30 / 30.0 + 0.02)),
     )

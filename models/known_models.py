@@ -24,8 +24,7 @@ class Ready:
 
     def churn(self, rhythm: Rhythm, day: int) -> tuple[float, float | None]:
         """Return the probabilities of no purchase within the horizon, and within a week."""
-        said = self._score(rhythm, day)
-        return said.p, said.p_week
+        return self._score.told(rhythm, day)
 
     def value(self, rhythm: Rhythm, day: int) -> int:
         """Return what the member is expected to bring within 90 days, in cents."""

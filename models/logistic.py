@@ -4,8 +4,8 @@ It gives, to the bit, what River's ``StandardScaler | LogisticRegression`` gives
 features, ``(x - mean) / variance ** 0.5`` (0 where nothing varies), the sum before the intercept.
 """
 
-import math
 from collections.abc import Callable, Sequence
+from math import exp, log
 from typing import TypeAlias
 
 import msgspec
@@ -45,10 +45,11 @@ class Logistic(msgspec.Struct, frozen=True):
 
 def sigmoid(logit: float) -> float:
     """Return the probability of log odds."""
-    return 1.0 / (1.0 + math.exp(-logit)) if logit > -_FAR else 0.0
+    return 1.0 / (1.0 + exp(-logit)) if logit > -_FAR else 0.0
 
 
 def log_odds(p: float) -> float:
     """Return the log odds of a probability, within those of one in a million."""
-    p = min(max(p, 1e-6), 1.0 - 1e-6)
-    return math.log(p / (1.0 - p))
+    if not 1e-6 < p < 1.0 - 1e-6:
+        p = 1e-6 if p < 0.5 else 1.0 - 1e-6
+    return log(p / (1.0 - p))

@@ -5,8 +5,11 @@ each other within a model; what they say together is one reason. A reason is onl
 true of the member in plain words, whatever the weights have made of it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from math import fsum
 from typing import NamedTuple, TypeAlias
+
+from msgspec.structs import replace
 
 from models.churn import Scorer
 from models.features import FEATURES, Population, features
@@ -114,10 +117,26 @@ class Because(NamedTuple):
     chinese: str
 
 
+def among(scorer: Scorer, rhythms: Iterable[Rhythm], day: int) -> Scorer:
+    """Return a scorer whose reasons (and nothing else) are measured from the mean of members.
+
+    Without it they are measured from everybody, also from who has been gone for years, beside whom
+    each member who still buys looks safe. The same scorer while nothing is learned.
+    """
+    churn = scorer.churn
+    if churn.direct is None:
+        return scorer
+    vectors = [features(rhythm, day, churn.population) for rhythm in rhythms]
+    if not vectors:
+        return scorer
+    means = tuple(fsum(column) / len(vectors) for column in zip(*vectors, strict=True))
+    return Scorer(replace(churn, direct=replace(churn.direct, means=means)))
+
+
 def because(scorer: Scorer, rhythm: Rhythm, day: int, most: int = 3) -> tuple[Because, ...]:
     """Return what moved a member's score most at the end of ``day``, the strongest first.
 
-    Measured from the mean of the base; empty while nothing is learned.
+    Measured from the mean of the base (see ``among``); empty while nothing is learned.
     """
     direct = scorer.churn.direct
     if direct is None:

@@ -73,19 +73,25 @@ def take(outcome: Outcome, event: Received, context: Context, back: int) -> None
     elif back:
         _say(outcome, event, context.book, -back, -1)
     spent = isinstance(event.event, Purchased) or back != 0
-    rescore(member, context, worth=spent)
+    told = spent or event.type in LOOKS or event.type in CARTS
+    rescore(member, context, worth=spent, told=told)
 
 
-def rescore(member: Member, context: Context, worth: bool = True) -> None:
+def rescore(member: Member, context: Context, worth: bool = True, told: bool = True) -> None:
     """Score a member who has bought, at its own time, if a model is known.
 
     What the member is worth takes longer to work out than the rest, and is only done on demand.
+    Where nothing was ``told`` of the rhythm, a score of the same day by the same model stands.
     """
     day = member.advanced_to // DAY
     predictor = None if context.models is None else context.models.at(day)
-    if predictor is not None and member.rhythm is not None:
-        p, _ = predictor.churn(member.rhythm, day)
-        _score(member, predictor, p, day, at_once=True, worth=worth)
+    if predictor is None or member.rhythm is None:
+        return
+    score = member.score
+    if not told and score is not None and (score.day, score.version) == (day, predictor.version):
+        return
+    p, _ = predictor.churn(member.rhythm, day)
+    _score(member, predictor, p, day, at_once=True, worth=worth)
 
 
 def _say(outcome: Outcome, event: Received, book: RuleBook, total: int, gap: int) -> None:

@@ -240,3 +240,9 @@ def test_the_mean_order_moves_from_the_shop_to_the_member():
     assert fitted is not None
     assert fitted.p == pytest.approx(money.p, rel=0.1)
     assert fitted.mean_spend(3, 90.0) == pytest.approx(money.mean_spend(3, 90.0), rel=0.01)
+
+
+def test_who_is_alive_orders_or_not():
+    for x, t_x, age in ((0, 0, 50), (1, 9, 12), (3, 10, 300), (40, 300, 302), (400, 400, 4000)):
+        ever = 1 - CDNOW.p_no_order(x, t_x, age, 1e300)
+        assert ever == pytest.approx(CDNOW.p_alive(x, t_x, age), abs=1e-12)

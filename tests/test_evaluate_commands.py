@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_buyers import made_orders
+from made_buyers import FIRST, made_orders, order
 
 from app.cli import main
 from app.evaluate import commands, gbm
@@ -100,6 +100,15 @@ def test_a_picture_has_one_of_two_forms(file: Path) -> None:
     assert refused("churn", str(file), "--plot", "picture.gif") == 2
 
 
+def test_a_folder_that_is_missing_is_noticed_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused("churn", "nothing.jsonl", "--plot", str(tmp_path / "none" / "x.png")) == 2
+    said = capsys.readouterr().err
+    assert "there is no folder" in said
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize("kind", ["churn", "value", "next"])
 def test_a_bad_line_is_named_with_its_file(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -128,6 +137,33 @@ def test_of_a_log_with_more_questions_than_are_asked_a_sample_is_evaluated(
     found = evaluated(capsys, "next", str(file))
     assert 30 < found["members"] < 90
     assert any("sample" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize("kind", ["value", "next"])
+def test_a_log_of_which_no_question_counts_is_told_so(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rare.jsonl"
+    # Half a year apart: nobody is asked on the one day that counts, nobody orders within 60 days.
+    write_events(path, [order(member, FIRST + day, 500) for day in (0, 181) for member in (0, 1)])
+    assert main(["evaluate", kind, str(path), "--json"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert path.name in said.err
+
+
+def test_the_clock_does_not_begin_with_a_stray_order(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "strays.jsonl"
+    write_events(path, [order(7, 0, 500), order(7, FIRST + 5000, 500)])
+    figures = evaluated(capsys, "next", str(file))
+    beside = evaluated(capsys, "next", str(file), str(path))
+    notes = beside.pop("notes")
+    assert [note for note in notes if "2 events" in note] == notes != []
+    for key in ("rows", "medae", "mae", "interval_coverage", "baselines", "events"):
+        assert beside[key] == figures[key]
 
 
 @pytest.mark.parametrize("kind", ["churn", "value", "next"])

@@ -8,6 +8,7 @@ import pytest
 from app.evaluate.bgnbd import no_order
 from app.evaluate.histories import Histories, Money
 from app.evaluate.recency import recency
+from app.evaluate.strays import QUIET, main_days
 from app.evaluate.weeks import weeks_of
 from models.btyd import BgNbd
 
@@ -101,3 +102,23 @@ def test_bg_nbd_of_many_is_that_of_each() -> None:
     x, t_x, age = (np.array(column, np.float64) for column in zip(*states, strict=True))
     said = no_order(model, x, t_x, age, 30)
     assert said.tolist() == pytest.approx([model.p_no_order(*state, 30) for state in states])
+
+
+SHOP = [day for day in range(1000, 1200) for _ in range(3)]
+
+
+def test_strays_are_few_and_far_from_the_rest() -> None:
+    assert main_days(SHOP) == range(1000, 1200)
+    assert main_days([0, *SHOP, 40_000]) == range(1000, 1200)
+    assert main_days([0, 500, *SHOP]) == range(1000, 1200)  # two strays, far from each other too
+    # As near as a quiet quarter it is a beginning, and so are many of another time.
+    assert main_days([1000 - QUIET, *SHOP]) == range(1000 - QUIET, 1200)
+    assert main_days([999 - QUIET, *SHOP]) == range(1000, 1200)
+    assert main_days([*range(0, 20), *SHOP]) == range(0, 1200)
+
+
+def test_of_few_days_none_is_a_stray() -> None:
+    assert main_days([]) == range(0)
+    assert main_days([0, 5000]) == range(0, 5001)
+    assert main_days([0, *range(5000, 5018)]) == range(0, 5018)
+    assert main_days([0, *range(5000, 5019)]) == range(5000, 5019)

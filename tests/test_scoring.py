@@ -15,7 +15,7 @@ from models.policy import Policy
 from models.predictions import Predictions
 from models.projection import project
 from models.replay import Replay
-from models.rhythm import asked_on, member_number
+from models.rhythm import Rhythm, asked_on, member_number
 from models.rulebook import RuleBook
 from models.rules import Limits
 from models.scoring import ASKED_FOR, number_of
@@ -30,6 +30,24 @@ TODAY = NOON // DAY
 def book(predictions: Predictions | None = Predictions(), **limits: Any) -> RuleBook:  # noqa: B008
     """Stages and nothing else: whatever is due is a grid instant or a stage."""
     return RuleBook((), load_config().stages, Policy(), Limits(**limits), predictions=predictions)
+
+
+class CountingModels(ScriptedModels):
+    """Notes the days that were scored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scored: list[int] = []
+
+    def at(self, day: int) -> Scripted | None:
+        counting = self
+
+        class Counting(Scripted):
+            def churn(self, rhythm: Rhythm, day: int) -> tuple[float, float | None]:
+                counting.scored.append(day)
+                return super().churn(rhythm, day)
+
+        return Counting(day)
 
 
 class Life:
@@ -206,6 +224,42 @@ def test_what_a_member_does_counts_at_once_and_time_by_half() -> None:
     assert seen is not None
     assert seen.churn == seen.raw
     assert (seen.version, seen.day) == (grid() + 2, grid() + 2)
+
+
+def test_what_says_nothing_of_buying_is_not_scored_anew_on_the_same_day() -> None:
+    models = CountingModels()
+    life = Life(stream(models))
+    end = (grid() + 1) * DAY
+    life.happens("purchase", end + HOUR)
+    life.happens("opened", end + 2 * HOUR, channel="email", message_id="m")
+    assert models.scored == [end // DAY]
+    life.happens("view_item", end + 3 * HOUR)
+    life.happens("opened", end + 4 * HOUR, channel="email", message_id="n")
+    assert models.scored == [end // DAY] * 2
+    life.happens("opened", end + DAY, channel="email", message_id="o")
+    assert models.scored == [end // DAY] * 2 + [end // DAY + 1]
+
+
+def test_an_event_after_the_weekly_look_is_scored_whatever_it_is() -> None:
+    life = Life(stream())
+    life.happens("purchase", NOON)
+    end = (grid() + 1) * DAY
+    life.reaches(end)
+    life.happens("opened", end + HOUR, channel="email", message_id="m")
+    seen = life.member.score
+    assert seen is not None
+    assert (seen.day, seen.churn) == (end // DAY, seen.raw)
+
+
+def test_a_newer_model_scores_whatever_comes() -> None:
+    life = Life(stream())
+    life.happens("purchase", NOON)
+    old = life.member.score
+    assert old is not None
+    old.version -= 1
+    life.happens("opened", NOON + HOUR, channel="email", message_id="m")
+    assert life.member.score is not None
+    assert life.member.score.version == TODAY
 
 
 def test_the_value_is_kept_with_the_score() -> None:

@@ -18,10 +18,11 @@ from app.try_ import would_be
 from app.try_.cohort import cohort
 from app.try_.foresight import Predictions, Quality, TooLittle
 from app.try_.late import late_of, measure_of
-from app.try_.orders import Book, Order, members_of, read
-from app.try_.predicting import predict
+from app.try_.orders import LONGEST_ID, MOST, Book, Order, members_of, read
+from app.try_.predicting import predict, scores_of
 from app.try_.stages import replayed, stage_at
 from config.paths import load_config
+from models.predictions import Predictions as Chosen
 from models.replay import Replay
 from models.rulebook import RuleBook
 from models.rules import LateForMember, Limits
@@ -141,6 +142,123 @@ def test_what_went_back_is_a_refund_and_guests_are_left_out(tmp_path: Path) -> N
     assert book.left_out == {"": 2}
 
 
+AMOUNTS = {
+    "millions with points": (("1.250.000", "900", "3.500"), (1_250_000, 900, 3_500)),
+    "spaces and a comma": (("1 250,00", "9,5", "2\u202f000"), (1_250, 9.5, 2_000)),
+    "apostrophes": (("1'250.50", "900", "12"), (1_250.5, 900, 12)),
+    "groups of India": (("12,34,500.50", "900", "1,250"), (1_234_500.5, 900, 1_250)),
+    "thousands alone": (("1.250", "3.500", "900"), (1_250, 3_500, 900)),
+    "less than one": (("0.550", "12.500", "3.125"), (0.55, 12.5, 3.13)),
+    "rupiah": (("Rp 1.250.000", "Rp900", "Rp 3.500"), (1_250_000, 900, 3_500)),
+}
+
+
+@pytest.mark.parametrize("kind", AMOUNTS)
+def test_amounts_are_read_as_the_whole_column_writes_them(tmp_path: Path, kind: str) -> None:
+    cells, wanted = AMOUNTS[kind]
+    path = tmp_path / "orders.csv"
+    lines = "".join(f"ann;2025-03-1{day};{cell}\n" for day, cell in enumerate(cells))
+    path.write_text("customer;date;Grand Total\n" + lines)
+    assert [order.cents for order in book_of(path).orders] == [round(100 * one) for one in wanted]
+
+
+def test_an_amount_that_is_written_otherwise_than_the_column_is_a_bad_line(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    cells = ["1.250,50", "12,5", "9,90", "1.5", "1,250.00", "1.25.000", "7,00", "8,00", "900"] * 3
+    lines = "".join(f"ann;2025-03-{day + 1:02};{cell}\n" for day, cell in enumerate(cells))
+    path.write_text("customer;date;Grand Total\n" + lines)
+    book = book_of(path)
+    assert [bad.line for bad in book.bad] == [5, 6, 7, 14, 15, 16, 23, 24, 25]
+    assert {bad.column for bad in book.bad} == {"Grand Total"}
+    assert book.bad[0].reason == "was not an amount: 1.5"
+
+
+def test_three_decimals_of_a_quantity_are_no_thousands(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text("customer,date,qty,price\nann,2025-03-04,2.000,5.00\n")
+    assert [order.cents for order in book_of(path).orders] == [1000]
+
+
+MIXED = {
+    "a column": "customer,date,amount,currency\nann,2025-03-04,5,USD\nann,2025-03-05,5,usd\n"
+    "ben,2025-03-06,5,JPY\nben,2025-03-07,5,\n",
+    "symbols": "customer,date,amount\nann,2025-03-04,$5\nann,2025-03-05,$5\nben,2025-03-06,€5\n",
+}
+
+
+@pytest.mark.parametrize("kind", MIXED)
+def test_amounts_of_two_currencies_are_not_added_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(MIXED[kind])
+    assert main(["try", str(path), "--out", str(tmp_path / "page.html")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{path}:4: " in said
+    assert "beside USD" in said
+
+
+def test_what_was_never_bought_counts_in_no_currency(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(
+        "customer,date,amount,currency,status\nann,2025-03-04,5,USD,paid\n"
+        "ben,2025-03-06,5,JPY,voided\nben,2025-03-07,5,,paid\n"
+    )
+    book = book_of(path)
+    assert (book.currency, len(book.orders)) == ("USD", 2)
+
+
+def test_two_currencies_are_not_added_up_by_a_map_either(tmp_path: Path) -> None:
+    path, csv_map = tmp_path / "orders.csv", tmp_path / "map.yaml"
+    path.write_text(MIXED["a column"])
+    csv_map.write_text(
+        "time: {column: date, time_zone: UTC}\nfields: {member_id: customer}\n"
+        "events:\n  - {type: purchase, fields: {order_id: date, total: amount, "
+        "currency: currency}}\n"
+    )
+    with pytest.raises(InputError, match="several currencies"):
+        book_of(path, csv_map=csv_map)
+
+
+def test_what_events_cannot_hold_is_a_bad_line_with_the_column_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(
+        "Buyer ID,Order No,Order Date,Grand Total\n"
+        f"{'x' * LONGEST_ID},1,2025-03-04,{MOST}\n{'x' * (LONGEST_ID + 1)},2,2025-03-04,5\n"
+        f"ann,{'3' * (LONGEST_ID + 1)},2025-03-04,5\nann,4,2025-03-04,{MOST + 1}\n"
+    )
+    book = book_of(path)
+    assert len(book.orders) == 1
+    assert [(bad.line, bad.column) for bad in book.bad] == [
+        (3, "Buyer ID"),
+        (4, "Order No"),
+        (5, "Grand Total"),
+    ]
+
+
+@pytest.mark.parametrize("stray", ["1970-01-01", "2099-12-31", "2205-03-01", "2024-10-01"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_date_far_from_all_others_is_set_aside(tmp_path: Path, stray: str, mapped: bool) -> None:
+    path, csv_map = tmp_path / "orders.csv", tmp_path / "map.yaml"
+    days = [f"2025-{month:02}-{day:02}" for month in (3, 4, 5) for day in range(1, 29, 3)]
+    days.insert(7, stray)
+    lines = "".join(f"{number},ann,{day},5\n" for number, day in enumerate(days))
+    path.write_text("order_id,customer,day,amount\n" + lines)
+    csv_map.write_text(
+        "time: {column: day, time_zone: UTC}\nfields: {member_id: customer}\n"
+        "events:\n  - {type: purchase, fields: {order_id: order_id, total: amount}}\n"
+    )
+    book = book_of(path, csv_map=csv_map if mapped else None)
+    assert len(book.orders) == len(days) - 1
+    assert book.orders[0].at // DAY == at("2025-03-01") // DAY
+    assert book.orders[-1].at // DAY == at("2025-05-28") // DAY
+    if mapped:
+        assert book.left_out == {f"{stray} lies more than 90 days from nearly all others": 1}
+    else:
+        assert [(bad.line, bad.column, bad.reason[:10]) for bad in book.bad] == [(9, "day", stray)]
+
+
 def test_bad_lines_are_named_and_stop_nothing(tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_text(
@@ -190,6 +308,14 @@ def test_what_cannot_be_told_ends_with_one_line(
     assert said.count("\n") == 1
     assert str(path) in said
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_page_for_a_folder_that_is_missing_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "none" / "page.html"
+    assert main(["try", str(tmp_path / "not there.csv"), "--out", str(out)]) == 2
+    assert capsys.readouterr().err == f"{out}: there is no folder {out.parent}\n"
 
 
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
@@ -307,7 +433,7 @@ def test_a_part_stands_for_a_large_base_whole_members_at_a_time(
         found.append(would_be.would_be(events, chosen, setting, lambda *_: None))
     assert found[0].verdicts == found[1].verdicts
     assert (found[0].members, found[0].of) == (len(chosen), 160)
-    foreseen = predict(shop.events, chosen, 30, lambda _: None)
+    foreseen = predict(shop.events, chosen, Chosen(), Limits(), lambda _: None)
     assert foreseen is not None
     assert (foreseen.members, foreseen.of, len(foreseen.today)) == (len(chosen), 160, 160)
     assert set(foreseen.scores) <= chosen
@@ -336,7 +462,7 @@ def test_late_is_who_is_silent_for_longer_than_the_own_gaps() -> None:
 
 def predictions_of(book: Book) -> Predictions:
     members = set(members_of(book.orders))
-    found = predict(book.events, members, 30, lambda _: None)
+    found = predict(book.events, members, Chosen(), Limits(), lambda _: None)
     assert found is not None
     return found
 
@@ -378,7 +504,8 @@ def test_scores_of_the_past_do_not_know_what_came_after(shop: Book, foreseen: Pr
     cut = shop.events[len(shop.events) // 2].at
     early = [event for event in shop.events if event.at <= cut]
     day = early[-1].at // DAY
-    then = predict(early, {event.event.member_id or "" for event in early}, 30, lambda _: None)
+    members = {event.event.member_id or "" for event in early}
+    then = predict(early, members, Chosen(), Limits(), lambda _: None)
     assert then is not None
     for name, scores in then.scores.items():
         assert scores == [one for one in foreseen.scores[name] if one[0] <= day]
@@ -396,6 +523,50 @@ def test_everybody_who_ordered_is_predicted(shop: Book, foreseen: Predictions) -
     assert set(found.today) == set(members_of(shop.orders))
     assert all(0 < one.churn < 1 for one in found.today.values())
     assert found.members == found.of == len(found.today)
+
+
+def test_what_was_said_of_others_is_what_the_models_of_the_time_say(
+    shop: Book, foreseen: Predictions
+) -> None:
+    # Of who was learned from, both are known: they are the same.
+    some = sorted(foreseen.scores)[::10]
+    found = scores_of(shop.events, some, foreseen, Limits())
+    assert found == {member: foreseen.scores[member] for member in some}
+
+
+def test_each_member_at_risk_has_a_reason_in_words(foreseen: Predictions) -> None:
+    slipping = [one for one in foreseen.today.values() if one.slipping]
+    assert len(slipping) > 10
+    assert all(one.reasons for one in slipping)
+    assert any(len(one.reasons) > 1 for one in slipping)
+
+
+def test_expected_value_is_told_in_what_is_earned(tmp_path: Path) -> None:
+    path = made_shop(tmp_path / "orders.csv", 60, 150)
+    config = tmp_path / "config"
+    config.mkdir()
+    totals = []
+    for margin in (1.0, 0.25):
+        (config / "predictions.yaml").write_text(f"horizon: 30d\nmargin: {margin}\n")
+        out = tmp_path / "page.html"
+        assert main(["try", str(path), "--out", str(out), "--config", str(config)]) == 0
+        text = out.read_text()
+        section = text[text.index('<section id="value"') :]
+        totals.append(float(re.findall(r"<dd>([\d,.]+)</dd>", section)[0].replace(",", "")))
+        assert ("in what you earn, 25%" in section) == (margin == 0.25)
+    assert totals[1] == pytest.approx(totals[0] / 4, rel=0.02)
+
+
+def test_members_who_were_not_learned_from_are_drawn_with_their_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = made_shop(tmp_path / "orders.csv", 60, 150), tmp_path / "page.html"
+    monkeypatch.setattr("app.try_.commands.LEARNED_WEEKS", 300)
+    assert main(["try", str(path), "--out", str(out)]) == 0
+    drawn = out.read_text().split('<article class="life">')[1:]
+    assert len(drawn) == 10
+    # A member of less than a week may not have been asked.
+    assert sum('class="l risk"' in one for one in drawn) >= 8
 
 
 # --- the page ---------------------------------------------------------------------------------

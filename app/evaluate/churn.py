@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from app.evaluate import gbm
-from app.evaluate.asked import Learner, Progress, Rows, ask
+from app.evaluate.asked import Progress, Rows, ask
 from app.evaluate.bgnbd import bgnbd
-from app.evaluate.counting import days_that_count
+from app.evaluate.counting import NOBODY_ASKED, TooShort, days_that_count
 from app.evaluate.metrics import (
     Bin,
     Bools,
@@ -28,6 +28,7 @@ from app.evaluate.reading import Log
 from app.evaluate.recency import recency
 from app.evaluate.truncation import Truncation, truncation
 from app.evaluate.weeks import WEEK, weeks_of
+from models.course import Learner
 from models.features import features
 from models.model import Model
 from models.rhythm import Rhythm
@@ -79,6 +80,9 @@ def judge(log: Log, learner: Callable[[], Learner], horizon: int, progress: Prog
     """
     days = days_that_count(log.length, horizon)
     rows = ask(log, learner(), _see, progress)
+    counted = (rows.day >= days.start) & (rows.day < days.stop)
+    if not counted.any():
+        raise TooShort(NOBODY_ASKED)
 
     def again(part: Log) -> Rows:
         return ask(
@@ -91,7 +95,6 @@ def judge(log: Log, learner: Callable[[], Learner], horizon: int, progress: Prog
     checked = truncation(log, rows, min(days.start + CUT, days[-1]), again)
     churned = rows.histories.churned(rows.member, rows.day, horizon)
     active = rows.silence < horizon
-    counted = (rows.day >= days.start) & (rows.day < days.stop)
     weeks = weeks_of(rows.day, 0, days[-1], horizon)
     fitted = bgnbd(weeks, rows, horizon, progress)
     said = {

@@ -56,6 +56,8 @@ def picture(text: str) -> Path:
     path = Path(text)
     if path.suffix not in PICTURES:
         raise argparse.ArgumentTypeError(f"{text!r} ends neither with .png nor with .html")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no folder {str(path.parent)!r}")
     if find_spec("matplotlib") is None:
         raise argparse.ArgumentTypeError(NO_PICTURES)
     return path

@@ -2,6 +2,7 @@
 
 # Days before the figures begin, beyond the horizon; at most half the log.
 BURN_IN = 90
+NOBODY_ASKED = "no question counts: nobody was asked on the days after the burn-in"
 
 
 class TooShort(Exception):

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from app.evaluate.asked import Learner, Progress, Rows, ask
+from app.evaluate.asked import Progress, Rows, ask
 from app.evaluate.bgnbd import states
 from app.evaluate.counting import TooShort, days_that_count
 from app.evaluate.metrics import Bools, Floats, Ints, mean, rounded
@@ -12,6 +12,7 @@ from app.evaluate.reading import Log
 from app.evaluate.weeks import Week, weeks_of
 from models.btyd import BgNbd
 from models.btyd_fit import fit_bgnbd
+from models.course import Learner
 from models.features import Population
 from models.model import Model
 from models.rhythm import Rhythm
@@ -31,6 +32,10 @@ def next_orders(log: Log, learner: Learner, progress: Progress) -> dict[str, Any
     until = rows.histories.days_until_next(rows.member, rows.day)
     ordered = (until > 0) & (until <= within)
     counted = (rows.day >= days.start) & (rows.day < days.stop) & ordered
+    if not counted.any():
+        raise TooShort(
+            f"nobody who was asked ordered within {within} days: no date to compare with"
+        )
     weeks = weeks_of(rows.day, 0, days[-1], within)
     actual = until[counted].astype(np.float64)
     median, low, high = rows.seen[counted].T

@@ -1,42 +1,35 @@
-"""Event files as whole days of what predictions hear: orders, refunds, looks and carts."""
+"""Event files as what predictions are evaluated on: the events of known members, by the clock."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from msgspec import structs
 
+from app.evaluate.strays import main_days
 from app.event_reading import ReadingReport, read_events
 from models.decoding import Received
-from models.events import OrderCancelled, Purchased, Refunded
-from models.facts import cents
+from models.events import Purchased
+from models.replay import in_order
 from models.rhythm import member_number
-from models.scoring import CARTS, LOOKS
+from models.rules import Limits
 from models.times import DAY
 
-HEARD = LOOKS | CARTS
 
-
-class Act(NamedTuple):
-    """One thing that a member did, without bytes and order lines, and the cents it gave back."""
-
-    event: Received
-    member: str
-    back: int = 0
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Log:
-    """The acts of known members by UTC day (days since 1970), in order of time within a day.
+    """The events of known members in order of time, without bytes and order lines.
 
-    The clock begins with the first order and ends with the last day on which anything happened.
+    The clock begins with the first order and ends with the last day on which anything happened
+    (days since 1970). ``limits`` are those of the worker that would hear the events; ``strays``
+    counts the events that lie so far from all others that their times are not believed.
     """
 
-    days: dict[int, list[Act]] = field(default_factory=dict)
-    events: int = 0
+    events: Sequence[Received] = ()
     first: int = 0
     last: int = -1
+    limits: Limits = field(default_factory=Limits)
+    strays: int = 0
 
     @property
     def length(self) -> int:
@@ -45,68 +38,61 @@ class Log:
 
     def until(self, last: int) -> "Log":
         """Return the log as it stood at the end of an epoch day."""
-        days = {day: acts for day, acts in self.days.items() if day <= last}
-        return Log(days, sum(map(len, days.values())), self.first, last)
+        return replace(
+            self, events=[one for one in self.events if one.at // DAY <= last], last=last
+        )
 
 
 def expected_questions(log: Log) -> int:
     """Return how many questions there will be: one a week to who has ordered."""
-    entered: dict[str, int] = {}
-    for day in sorted(log.days):
-        for act in log.days[day]:
-            if act.event.type == "purchase":
-                entered.setdefault(act.member, day)
+    entered: dict[str | None, int] = {}
+    for one in log.events:
+        if one.type == "purchase":
+            entered.setdefault(one.event.member_id, one.at // DAY)
     return sum(log.last - day for day in entered.values()) // 7
 
 
 def sample(log: Log, share: float) -> Log:
-    """Return the acts of about that share of the members, chosen by a hash of their ids."""
+    """Return the events of about that share of the members, chosen by a hash of their ids."""
     limit = int(share * 2**63)
-    days = {
-        day: [act for act in acts if member_number(act.member) < limit]
-        for day, acts in log.days.items()
-    }
-    return Log(days, sum(map(len, days.values())), log.first, log.last)
+    members = {one.event.member_id for one in log.events}
+    chosen = {name for name in members if name is not None and member_number(name) < limit}
+    return replace(log, events=[one for one in log.events if one.event.member_id in chosen])
 
 
 def read_log(
-    files: Iterable[Path], report: ReadingReport, progress: Callable[[int], None] | None = None
+    files: Iterable[Path],
+    report: ReadingReport,
+    limits: Limits,
+    progress: Callable[[int], None] | None = None,
 ) -> Log:
-    """Return the acts in event files.
+    """Return the log of event files.
 
     Raises ``BadLine`` naming file, line and field, and ``OSError``.
     """
-    return log_of(read_events(files, report, progress))
+    return log_of(read_events(files, report, progress), limits)
 
 
-def log_of(events: Iterable[Received]) -> Log:
-    """Return the acts among events in any order; anonymous and test events are left out."""
-    totals: dict[tuple[str, str], int] = {}
-    acts = [act for event in events if (act := _act(event, totals)) is not None]
-    acts.sort(key=lambda act: (act.event.at, act.event.rank))
-    orders = [act.event.at for act in acts if act.event.type == "purchase"]
-    log = Log(events=len(acts))
-    if orders:
-        log.first, log.last = orders[0] // DAY, acts[-1].event.at // DAY
-        for act in acts:
-            log.days.setdefault(act.event.at // DAY, []).append(act)
-    return log
+def log_of(events: Iterable[Received], limits: Limits) -> Log:
+    """Return the log of events in any order; those of who is not known are left out."""
+    known = in_order(_light(one) for one in events if one.event.member_id is not None)
+    days = main_days([one.at // DAY for one in known])
+    orders = main_days([one.at // DAY for one in known if one.type == "purchase"])
+    if not orders:
+        return Log(limits=limits)
+    # Orders of before all others would begin the clock; visits of before them say nothing.
+    begin = max(days.start, orders.start if _strays(known, orders.start) else days.start)
+    within = [one for one in known if begin <= one.at // DAY < days.stop]
+    first = next((one.at // DAY for one in within if one.type == "purchase"), days.stop)
+    return Log(within, first, days.stop - 1, limits, len(known) - len(within))
 
 
-def _act(received: Received, totals: dict[tuple[str, str], int]) -> Act | None:
-    """Return what an event is to predictions; ``totals`` remembers what orders came to."""
+def _strays(events: Sequence[Received], first: int) -> bool:
+    return any(one.type == "purchase" and one.at // DAY < first for one in events)
+
+
+def _light(received: Received) -> Received:
     event = received.event
-    member = event.member_id
-    if member is None or event.test:
-        return None
-    light = structs.replace(received, raw=b"")
-    match event:
-        case Purchased():
-            totals[member, event.order_id] = cents(event.total)
-            return Act(structs.replace(light, event=structs.replace(event, items=())), member)
-        case Refunded():
-            whole = totals.get((member, event.order_id), 0)
-            return Act(light, member, whole if event.total is None else cents(event.total))
-        case OrderCancelled():
-            return Act(light, member, totals.pop((member, event.order_id), 0))
-    return Act(light, member) if received.type in HEARD else None
+    if isinstance(event, Purchased):
+        event = structs.replace(event, items=())
+    return structs.replace(received, event=event, raw=b"")

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from app.evaluate.next_order import next_orders
 from app.evaluate.plot import draw
 from app.evaluate.progress import Steps
 from app.evaluate.reading import Log, expected_questions, read_log, sample
+from app.evaluate.strays import QUIET
 from app.evaluate.tables import amounts_text, churn_text
 from app.evaluate.value import values
 from app.event_reading import BadLine, ReadingReport
+from app.options import settings_of
 from models.training import Trainer
 
 # More are a matter of an hour: then a sample of the members is asked, as it is in a large shop that
@@ -51,9 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     began = time.monotonic()
     report = ReadingReport()
+    limits = settings_of(arguments).limits()
     try:
         with Steps() as steps:
-            log = read_log(arguments.files, report, steps.lines)
+            log = read_log(arguments.files, report, limits, steps.lines)
             share = min(1.0, MOST_QUESTIONS / max(1, expected_questions(log)))
             asked = log if share == 1.0 else sample(log, share)
             found, text = EVALUATIONS[arguments.kind](asked, arguments, steps)
@@ -65,14 +68,17 @@ def run(arguments: argparse.Namespace) -> int:
         return FAILED
     for line in report.bad:
         print(f"left out: {line}", file=sys.stderr)
-    if share < 1.0:
-        note = f"a sample of {share:.1%} of the members, as the log is large"
+    for note in _notes(log, share):
         found["notes"].append(note)
         text += f"\nnote: {note}"
     print(text)
     if arguments.json:
         seconds = round(time.monotonic() - began, 3)
-        common = {"events": log.events, "dead_letters": report.dead_letters, "seconds": seconds}
+        common = {
+            "events": len(log.events),
+            "dead_letters": report.dead_letters,
+            "seconds": seconds,
+        }
         print(json.dumps(found | common))
     return FAILED if found.get("truncation", {}).get("different") else DONE
 
@@ -105,6 +111,13 @@ EVALUATIONS: dict[str, Callable[[Log, argparse.Namespace, Progress], Report]] = 
     "value": _value,
     "next": _next,
 }
+
+
+def _notes(log: Log, share: float) -> Iterator[str]:
+    if share < 1.0:
+        yield f"a sample of {share:.1%} of the members, as the log is large"
+    if log.strays:
+        yield f"set aside, as more than {QUIET} days from all others: {log.strays} events"
 
 
 def _names(files: list[Path]) -> str:

@@ -4,15 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from app.evaluate.asked import Learner, Progress, Rows, ask
+from app.evaluate.asked import Progress, Rows, ask
 from app.evaluate.bgnbd import states
-from app.evaluate.counting import days_that_count
+from app.evaluate.counting import NOBODY_ASKED, TooShort, days_that_count
 from app.evaluate.histories import Money
 from app.evaluate.metrics import Floats, mean, rank_correlation, rounded, top_share
 from app.evaluate.reading import Log
 from app.evaluate.weeks import weeks_of
 from models.btyd import BgNbd, GammaGamma
 from models.btyd_fit import fit_bgnbd, fit_gamma_gamma
+from models.course import Learner
 from models.model import Model
 from models.rhythm import Rhythm, kept
 from models.value import HORIZON
@@ -30,6 +31,8 @@ def values(log: Log, learner: Learner, progress: Progress) -> dict[str, Any]:
     days = days_that_count(log.length, HORIZON)
     rows = ask(log, learner, _see, progress)
     counted = np.flatnonzero((rows.day >= days.start) & (rows.day < days.stop))
+    if not len(counted):
+        raise TooShort(NOBODY_ASKED)
     said, low, high, decayed = (rows.seen[counted] / _CENTS).T
     bounded = ~np.isnan(low)
     found = []

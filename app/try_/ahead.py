@@ -35,8 +35,8 @@ from app.try_.picking import Picked
 from app.try_.sections import STAGE_WORDS, stage_name, who
 from app.try_.stages import StageHistory
 from models.next_order import worth_telling
+from models.predicting import Worth
 from models.times import DAY
-from models.value import Expected
 
 _LISTED = 25
 _PERCENTS = ((0.0, "0%"), (0.5, "50%"), (1.0, "100%"))
@@ -101,6 +101,7 @@ def value(
                 "(BG/NBD 与 Gamma-Gamma),一个从习惯相近的会员中学习(泊松回归)。这是期望值而非承诺,"
                 "请看区间。",
             )
+            + _earned(predictions.margin)
         ),
         cards(
             [
@@ -114,6 +115,15 @@ def value(
         _by_stage(worth={m: v.mean for m, v in worth.items()}, now=now, total=total, money=money),
         f"<h3>{both('The most valuable members ahead', '未来最有价值的会员')}</h3>",
         table(head, rows, "tnnwnt"),
+    )
+
+
+def _earned(margin: float) -> str:
+    if margin == 1:
+        return ""
+    return both(
+        f" It is told in what you earn, {percent(margin)} of it (<code>predictions.yaml</code>).",
+        f" 金额按您的毛利率 {percent(margin)} 折算(<code>predictions.yaml</code>)。",
     )
 
 
@@ -135,7 +145,7 @@ def _by_stage(worth: dict[str, float], now: dict[str, str], total: float, money:
     return table(head, rows, "tnnnn")
 
 
-def _spread(one: Expected, top: float, money: Money) -> tuple[str, str]:
+def _spread(one: Worth, top: float, money: Money) -> tuple[str, str]:
     """Return the interval in words and as a bar; neither while nobody alike was seen to the end."""
     if one.low is None or one.high is None:
         return NONE, NONE

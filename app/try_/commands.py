@@ -15,13 +15,15 @@ from app.options import config_options, settings_of
 from app.try_ import foresight
 from app.try_.cohort import LEARNED_WEEKS, REPLAYED_WEEKS, cohort
 from app.try_.late import Late, late_of, measure_of
-from app.try_.orders import Book, members_of, read
+from app.try_.orders import Book, Order, members_of, read
 from app.try_.page import Findings, page_of
+from app.try_.picking import pick
 from app.try_.stages import replayed
 from app.try_.would_be import RAISED, Setting, would_be
 from config.paths import LoadedConfig, load_config
 from config.settings import Settings
 from models.predictions import Predictions
+from models.rules import Limits
 from models.times import DAY
 
 if TYPE_CHECKING:
@@ -65,9 +67,11 @@ def run_try(arguments: argparse.Namespace) -> int:
     """Make the page; return the exit code: 0 done, 2 bad input."""
     began = time.monotonic()
     progress = _Progress()
+    out = arguments.out or Path(f"{arguments.orders.name.split('.')[0]}.html")
     try:
+        if not out.parent.is_dir():
+            raise InputError(f"{out}: there is no folder {out.parent}")
         found = _find(arguments, settings_of(arguments), progress)
-        out = arguments.out or Path(f"{arguments.orders.name.split('.')[0]}.html")
         progress.say("drawing")
         page = page_of(found)
         out.write_text(page, "utf-8")
@@ -102,7 +106,6 @@ def _find(arguments: argparse.Namespace, settings: Settings, progress: "_Progres
     )
     end = book.events[-1].at
     limits = replace(settings, assume_consent=True, time_zone=zone.key).limits()
-    horizon = (loaded.predictions or Predictions()).horizon
     whole = len(book.events)
     history = replayed(
         book.events,
@@ -114,7 +117,8 @@ def _find(arguments: argparse.Namespace, settings: Settings, progress: "_Progres
     predictions = _predicted(
         book,
         cohort(book.events, end, LEARNED_WEEKS),
-        horizon,
+        loaded.predictions or Predictions(),
+        limits,
         lambda share: progress.say(f"predictions {share:.0%}"),
     )
     models = {} if predictions is None else predictions.models
@@ -124,31 +128,50 @@ def _find(arguments: argparse.Namespace, settings: Settings, progress: "_Progres
         Setting(arguments.config, limits, models, end),
         lambda done, of: progress.say(f"rules {done / of:.0%}"),
     )
+    by_member = members_of(book.orders)
+    late = _late(loaded, by_member, end)
+    picked = pick(by_member, history, late or [], predictions)
+    if predictions is not None:
+        _score(book, {one.member for one in picked}, predictions, limits)
     return Findings(
         name=arguments.orders.name,
         book=book,
         history=history,
-        late=_late(loaded, book, end),
+        late=late,
         rules={rule.name: rule for rule in loaded.rules},
         would_be=raised,
         predictions=predictions,
+        picked=picked,
     )
 
 
 def _predicted(
-    book: Book, members: set[str], horizon: int, progress: Callable[[float], None]
+    book: Book,
+    members: set[str],
+    chosen: Predictions,
+    limits: Limits,
+    progress: Callable[[float], None],
 ) -> foresight.Predictions | None:
     """Import what learns only now: no other command needs to wait for it."""
     from app.try_.predicting import predict
 
-    return predict(book.events, members, horizon, progress)
+    return predict(book.events, members, chosen, limits, progress)
 
 
-def _late(loaded: LoadedConfig, book: Book, end: int) -> list[Late] | None:
+def _score(
+    book: Book, members: set[str], predictions: foresight.Predictions, limits: Limits
+) -> None:
+    """Add the scores of members who are drawn and were not learned from."""
+    from app.try_.predicting import scores_of
+
+    others = members - set(predictions.scores)
+    predictions.scores |= scores_of(book.events, others, predictions, limits)
+
+
+def _late(loaded: LoadedConfig, by_member: dict[str, list[Order]], end: int) -> list[Late] | None:
     when = measure_of(loaded.rules)
     if when is None:
         return None
-    by_member = members_of(book.orders)
     each = (late_of(member, orders, when, end) for member, orders in by_member.items())
     return [late for late in each if late is not None]
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from models.model import Model
-from models.value import Expected
+from models.predicting import Worth
 
 _LIKELY = 0.5
 
@@ -12,14 +12,14 @@ class Foresight(msgspec.Struct, frozen=True):
     """What is predicted of one member at the end of the log.
 
     ``churn``: the chance of no order within the horizon; ``reasons``: what raises it, in English
-    and Chinese; ``value``: cents of the next 90 days (None: not known yet); ``next_days``: epoch
-    days of the next order: 10 % sooner, the middle, 90 % sooner; ``usual``: the middle of the
-    member's gaps, ``silent``: since the last one, in days.
+    and Chinese; ``value``: cents earned in the next 90 days (None: not known yet);
+    ``next_days``: epoch days of the next order: 10 % sooner, the middle, 90 % sooner; ``usual``:
+    the middle of the member's gaps, ``silent``: since the last one, in days.
     """
 
     churn: float
     reasons: tuple[tuple[str, str], ...]
-    value: Expected | None
+    value: Worth | None
     next_days: tuple[int, int, int]
     usual: float
     silent: int
@@ -71,10 +71,12 @@ class TooLittle(msgspec.Struct, frozen=True):
 class Predictions(msgspec.Struct):
     """Everything that is predicted. ``scores``: (epoch day, chance) once a week, oldest first.
 
+    ``margin``: the share of an order that is earned, in which value is told;
     ``models``: the model of each day, by its epoch day. ``members`` of ``of`` were learned from.
     """
 
     horizon: int
+    margin: float
     today: dict[str, Foresight]
     scores: dict[str, list[tuple[int, float]]]
     judged: Quality | TooLittle

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import orjson
 
+from app.evaluate.strays import QUIET, main_days
 from app.event_files import GZIP_ERRORS, Event, open_bytes
 from app.importers import shop_csv
 from app.importers.csv_map import load_map
@@ -23,6 +24,7 @@ from app.try_ import amounts, dates
 from app.try_.columns import Columns, find
 from models.decoding import LAST_EVENT, InvalidEvent, Received, receive
 from models.events import TOPIC_OF, Purchased, Refunded
+from models.times import DAY, rfc3339
 
 _DELIMITERS = ",;\t|"
 _ENCODINGS = ("utf-8-sig", "gb18030", "cp1252")
@@ -33,6 +35,9 @@ _HEAD_ROWS = 2_000
 # Bad lines that are named one by one.
 NAMED = 50
 _CODE = len("EUR")
+# As the fields of events have them.
+LONGEST_ID, MOST = 128, 10**12
+_SEVERAL = "amounts of several currencies cannot be added up; give a file for each"
 # What exports write where there is no member; WooCommerce has its guests under 0.
 _NOBODY = frozenset(("", "0", "-", "nan", "null", "none", "n/a", "guest"))
 # What is said of an order that never was one, in exports of usual shops.
@@ -111,6 +116,13 @@ class _Line(msgspec.Struct):
     currency: str
 
 
+class _Placed(msgspec.Struct, frozen=True):
+    """An order and the line that it begins in."""
+
+    order: Order
+    line: int
+
+
 class _Complaints:
     """Lines that could not be read, and lines that are left out on purpose."""
 
@@ -147,9 +159,15 @@ def read(
             f"({lines[0].time}); say which with --map"
         ) from None
     reader = _OrderReader(columns, lines, instant, complaints)
-    orders = reader.orders()
-    currency = reader.currency
-    events = [event for order in orders for event in _event(order, currency, complaints)]
+    placed = reader.orders()
+    currency = _one_currency(path, reader.currencies)
+    within = main_days(sorted(one.order.at // DAY for one in placed))
+    events: list[Received] = []
+    for one in placed:
+        if one.order.at // DAY in within:
+            events += _event(one, currency, columns, complaints)
+        else:
+            complaints.add(one.line, columns.name(columns.time), _far(one.order.at))
     return _book(path, events, rows, complaints, columns.named(), currency)
 
 
@@ -157,12 +175,22 @@ def _mapped(path: Path, map_path: Path, progress: Callable[[int], None]) -> Book
     complaints = _Complaints()
     report = Report(progress, complaints.add)
     found = shop_csv.read(path, load_map(map_path), report)
-    events = [one for event in found for one in _received(event, complaints)]
+    within = main_days([event["occurred_at"] // DAY for event in found])
+    events = []
+    for event in found:
+        at = event["occurred_at"]
+        if at // DAY in within and at <= LAST_EVENT:
+            events.append(_received(event))
+        else:
+            complaints.left_out[_far(at)] += 1
     named = Counter(event["currency"] for event in found if event.get("currency"))
+    if len(named) > 1:
+        several = ", ".join(f"{code} ({count})" for code, count in named.most_common())
+        raise InputError(f"{path}: {several}: {_SEVERAL}")
     for reason, skipped in report.skipped.items():
         if ": " not in reason:  # not bad, only not mapped
             complaints.left_out[reason] += skipped.count
-    currency = named.most_common(1)[0][0] if named else None
+    currency = next(iter(named), None)
     return _book(path, events, report.rows, complaints, {"map": map_path.name}, currency)
 
 
@@ -291,12 +319,14 @@ class _OrderReader:
         self._instant = instant
         self._by_order = _by_order(lines, columns.order is not None)
         self._total = amounts.reader_of(line.total for line in lines)
-        self._quantity = amounts.reader_of(line.quantity for line in lines)
+        # Three decimals of pieces are pieces still: 1.000 is one.
+        self._quantity = amounts.reader_of((line.quantity for line in lines), thousands=False)
         self._price = amounts.reader_of(line.price for line in lines)
         self._of_order = self._is_of_order()
-        self.currency = _currency(lines)
+        self.currencies: dict[str, list[int]] = {}
+        """The lines in which orders of each currency begin."""
 
-    def orders(self) -> list[Order]:
+    def orders(self) -> list[_Placed]:
         """Return the orders, as they stand in the file."""
         return [order for lines in self._by_order for order in self._order(lines)]
 
@@ -309,7 +339,7 @@ class _OrderReader:
         )
         return 2 * same > len(several)
 
-    def _order(self, lines: list[_Line]) -> Iterator[Order]:
+    def _order(self, lines: list[_Line]) -> Iterator[_Placed]:
         first = lines[0]
         status = "_".join(first.status.lower().split())
         if status in _NOT_BOUGHT:
@@ -320,11 +350,16 @@ class _OrderReader:
             self._complaints.left_out[""] += len(lines)
             return
         read = [known for line in lines if (known := self._line(line, line is first)) is not None]
+        if read:
+            named = next(filter(None, map(_currency, lines)), None)
+            if named is not None:
+                self.currencies.setdefault(named, []).append(first.number)
         for sign in (1, -1):
             side = [(at, amount) for at, amount in read if (amount < 0) is (sign < 0)]
             if side:
                 total = sum(amount for _, amount in side)
-                yield Order(member, first.order, min(at for at, _ in side), _cents(total))
+                order = Order(member, first.order, min(at for at, _ in side), _cents(total))
+                yield _Placed(order, first.number)
 
     def _line(self, line: _Line, is_first: bool) -> tuple[int, int] | None:
         """Return instant and amount of a line; None when it is bad, or only more of an order."""
@@ -355,13 +390,23 @@ class _OrderReader:
         self._complaints.add(line.number, self._columns.name(column), reason)
 
 
-def _currency(lines: list[_Line]) -> str | None:
-    """Return the currency that most lines name, else the one of a symbol beside an amount."""
-    named = Counter(line.currency.upper() for line in lines if len(line.currency) == _CODE)
-    if named:
-        return named.most_common(1)[0][0]
-    some = lines[:_HEAD_ROWS]
-    return amounts.currency_of(cell for line in some for cell in (line.total, line.price))
+def _currency(line: _Line) -> str | None:
+    """Return the currency that a line names, else the one of a symbol beside its amount."""
+    return line.currency.upper() or amounts.currency_of(line.total or line.price)
+
+
+def _one_currency(path: Path, found: dict[str, list[int]]) -> str | None:
+    """Return the currency of all orders, as far as it is a code; None when none is named."""
+    if len(found) > 1:
+        most = max(found, key=lambda code: len(found[code]))
+        line, other = min((lines[0], code) for code, lines in found.items() if code != most)
+        raise InputError(f"{path}:{line}: {other} beside {most} in other lines: {_SEVERAL}")
+    only = next(iter(found), "")
+    return only if len(only) == _CODE else None
+
+
+def _far(at: int) -> str:
+    return f"{rfc3339(at)[:10]} lies more than {QUIET} days from nearly all others"
 
 
 def _by_order(lines: list[_Line], named: bool) -> list[list[_Line]]:
@@ -390,7 +435,10 @@ def _cents(amount: int) -> int:
     return cents if amount >= 0 else -cents
 
 
-def _event(order: Order, currency: str | None, complaints: _Complaints) -> Iterator[Received]:
+def _event(
+    placed: _Placed, currency: str | None, columns: Columns, complaints: _Complaints
+) -> Iterator[Received]:
+    order = placed.order
     event: Event = {
         "type": "purchase" if order.cents >= 0 else "refund",
         "member_id": order.member,
@@ -400,16 +448,23 @@ def _event(order: Order, currency: str | None, complaints: _Complaints) -> Itera
     }
     if order.cents >= 0 and currency is not None:
         event["currency"] = currency
-    yield from _received(event, complaints)
+    try:
+        yield _received(event)
+    except InvalidEvent as error:
+        amount = columns.price if columns.total is None else columns.total
+        column, wanted = {
+            "$.member_id": (columns.member, f"a name of at most {LONGEST_ID} characters"),
+            "$.order_id": (columns.order, f"a number of at most {LONGEST_ID} characters"),
+            "$.total": (amount, f"an amount of at most {MOST:,.0f}"),
+        }[error.path]
+        complaints.add(placed.line, columns.name(column), f"was not {wanted}")
 
 
-def _received(event: Event, complaints: _Complaints) -> Iterator[Received]:
+def _received(event: Event) -> Received:
+    """Return what a worker would make of an event; raise ``InvalidEvent``."""
     member = event.get("member_id") or event["anonymous_id"]
     topic = TOPIC_OF[event["type"]]
-    try:
-        yield receive(topic, orjson.dumps(event), member.encode(), 0, 0, event["occurred_at"])
-    except InvalidEvent as error:
-        complaints.add(0, error.path.removeprefix("$."), error.reason)
+    return receive(topic, orjson.dumps(event), member.encode(), 0, 0, event["occurred_at"])
 
 
 def _order(received: Received) -> Order | None:

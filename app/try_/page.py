@@ -10,7 +10,7 @@ from app.try_.foresight import Predictions
 from app.try_.html import Money, both, date_of, paragraph, section, text
 from app.try_.late import Late
 from app.try_.orders import Book, members_of
-from app.try_.picking import pick
+from app.try_.picking import Picked
 from app.try_.stages import StageHistory
 from app.try_.would_be import WouldBe
 from models.rules import Rule
@@ -26,6 +26,7 @@ class Findings(msgspec.Struct):
     rules: dict[str, Rule]
     would_be: WouldBe
     predictions: Predictions | None
+    picked: list[Picked]
 
 
 def page_of(found: Findings) -> str:
@@ -49,8 +50,7 @@ def page_of(found: Findings) -> str:
         parts["churn"] = both("Churn", "流失"), risk
     said = sections.rules(found.would_be, found.rules, len(history.weeks))
     parts["rules"] = both("Rules", "规则"), said
-    picked = pick(by_member, history, late, foresight)
-    drawn = ahead.ten(picked, by_member, history, foresight, money)
+    drawn = ahead.ten(found.picked, by_member, history, foresight, money)
     parts["ten"] = both("Members drawn", "会员历程"), drawn
     parts["how"] = both("How it was made", "如何得出"), _how(found)
     contents = "".join(

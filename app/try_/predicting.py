@@ -5,23 +5,30 @@ answer is judged by what happened.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from app.evaluate import metrics
-from app.evaluate.asked import Rows, ask
+from app.evaluate.asked import Rows, ask, bare_book
 from app.evaluate.counting import TooShort, days_that_count
 from app.evaluate.reading import log_of
 from app.try_.foresight import Bin, Foresight, Predictions, Quality, TooLittle
+from app.try_.would_be import DailyModels
 from models.asking import Bought, Question
 from models.churn import Scorer
+from models.course import rhythms
 from models.decoding import Received
 from models.features import FEATURES
+from models.known_models import Ready
 from models.model import Model
 from models.next_order import usual
-from models.reason_codes import because
-from models.rhythm import Rhythm
-from models.scoring import heard
+from models.predictions import Predictions as Chosen
+from models.reason_codes import CODES, among, because
+from models.replay import Replay
+from models.rhythm import Rhythm, member_number
+from models.rules import Limits
+from models.times import DAY
 from models.training import Trainer
 
 # Below any of these the quality is not stated.
@@ -35,7 +42,8 @@ REASONS, WORTH_A_WORD = 2, 0.1
 def predict(
     events: Sequence[Received],
     members: Collection[str],
-    horizon: int,
+    chosen: Chosen,
+    limits: Limits,
     progress: Callable[[float], None],
 ) -> Predictions | None:
     """Return everything that is predicted at the end of the last event's day.
@@ -43,31 +51,44 @@ def predict(
     ``members`` are learned from, everybody is predicted. ``progress`` gets the share done. None
     when nobody ordered anything by name.
     """
-    log = log_of(events)
+    log = log_of(events, limits)
     if log.last < log.first:
         return None
-    part = log_of(event for event in events if event.event.member_id in members)
-    learner = _Recorder(horizon)
+    part = replace(log, events=[one for one in log.events if one.event.member_id in members])
+    learner = _Recorder(chosen.horizon)
     rows = ask(part, learner, _see_nothing, lambda _, done, of: progress(done / (of or 1)))
-    rhythms: dict[str, Rhythm] = {}
-    names: dict[int, str] = {}
-    for day in sorted(log.days):
-        for act in log.days[day]:
-            rhythm = heard(rhythms.get(act.member), act.event, act.back)
-            if rhythm is not None:
-                if act.member not in rhythms and act.member in members:
-                    names[len(names)] = act.member
-                rhythms[act.member] = rhythm
+    known = rhythms(log.events, bare_book(limits))
+    names = {member_number(name): name for name in known if name in members}
     model = learner.models[max(learner.models)]
     return Predictions(
-        horizon=horizon,
-        today=_today(model, rhythms, log.last),
+        horizon=chosen.horizon,
+        margin=chosen.margin,
+        today=_today(Ready(model, chosen.margin), known, log.last),
         scores=_scores(rows, names, part.first),
-        judged=judge(rows, part.first, part.length, horizon),
+        judged=judge(rows, part.first, part.length, chosen.horizon),
         models=learner.models,
         members=len(names),
-        of=len(rhythms),
+        of=len(known),
     )
+
+
+def scores_of(
+    events: Sequence[Received], members: Collection[str], predictions: Predictions, limits: Limits
+) -> dict[str, list[tuple[int, float]]]:
+    """Return what was said of members week by week by the models of the time, oldest first.
+
+    For who was not learned from: the models knew nothing of them.
+    """
+    names = {member_number(name): name for name in members}
+    run = Replay(bare_book(limits), DailyModels(predictions.models, predictions.margin))
+    found: dict[str, list[tuple[int, float]]] = {}
+    first = min(predictions.models)  # on which nothing was known
+    outcomes = [run.fold(event) for event in events if event.event.member_id in members]
+    for outcome in (*outcomes, *run.finish((events[-1].at // DAY + 1) * DAY)):
+        for message in outcome.asked:
+            if isinstance(message, Question) and message.p is not None and message.day > first:
+                found.setdefault(names[message.member], []).append((message.day, message.p))
+    return found
 
 
 def _see_nothing(*_: object) -> tuple[float, ...]:
@@ -127,24 +148,26 @@ def judge(rows: Rows, first: int, length: int, horizon: int) -> Quality | TooLit
 
 def _scores(rows: Rows, names: dict[int, str], first: int) -> dict[str, list[tuple[int, float]]]:
     found: dict[str, list[tuple[int, float]]] = {}
-    for index, day, said in zip(
-        rows.member.tolist(), rows.day.tolist(), rows.said.tolist(), strict=True
+    for number, day, said in zip(
+        rows.number.tolist(), rows.day.tolist(), rows.said.tolist(), strict=True
     ):
         if day:  # on the first day nothing was known
-            found.setdefault(names[index], []).append((first + day, said))
+            found.setdefault(names[number], []).append((first + day, said))
     return found
 
 
-def _today(model: Model, rhythms: dict[str, Rhythm], day: int) -> dict[str, Foresight]:
-    score = Scorer(model.churn)
-    population = model.churn.population
+def _today(ready: Ready, known: dict[str, Rhythm], day: int) -> dict[str, Foresight]:
+    churn = ready.model.churn
+    population = churn.population
+    active = [one for one in known.values() if day - one.last_day < churn.horizon]
+    scorer = among(Scorer(churn), active, day)
     found = {}
-    for member, rhythm in rhythms.items():
-        due = model.next_order.next_order(rhythm, day, population)
+    for member, rhythm in known.items():
+        due = ready.model.next_order.next_order(rhythm, day, population)
         found[member] = Foresight(
-            churn=score(rhythm, day).p,
-            reasons=_reasons(score, rhythm, day),
-            value=model.value.expected(rhythm, day, population),
+            churn=ready.churn(rhythm, day)[0],
+            reasons=_reasons(scorer, rhythm, day),
+            value=ready.worth(rhythm, day),
             next_days=(day + due.low, day + round(due.median), day + due.high),
             usual=usual(rhythm, population).median,
             silent=day - rhythm.last_day,
@@ -152,8 +175,14 @@ def _today(model: Model, rhythms: dict[str, Rhythm], day: int) -> dict[str, Fore
     return found
 
 
-def _reasons(score: Scorer, rhythm: Rhythm, day: int) -> tuple[tuple[str, str], ...]:
-    """Return what raises the risk most, the strongest first."""
-    told = because(score, rhythm, day, len(FEATURES))
-    raising = [one for one in told if one.log_odds > WORTH_A_WORD]
-    return tuple((one.english, one.chinese) for one in raising[:REASONS])
+def _reasons(scorer: Scorer, rhythm: Rhythm, day: int) -> tuple[tuple[str, str], ...]:
+    """Return what raises the risk most, the strongest first.
+
+    Silence beyond the member's own gaps raises it even where the model lets another reason say so,
+    or has not learned yet.
+    """
+    told = because(scorer, rhythm, day, len(FEATURES))
+    raising = [(one.english, one.chinese) for one in told if one.log_odds > WORTH_A_WORD]
+    if not raising and day - rhythm.last_day > usual(rhythm, scorer.churn.population).median:
+        raising = [CODES["silence"].raises]
+    return tuple(raising[:REASONS])

@@ -18,7 +18,6 @@ from models.decoding import Received
 from models.known_models import Ready
 from models.model import Model
 from models.outcome import Outcome
-from models.predictions import Predictions
 from models.replay import Replay
 from models.rulebook import RuleBook
 from models.rules import Limits
@@ -90,9 +89,9 @@ class WouldBe(msgspec.Struct):
 class DailyModels:
     """The model of each day, as workers in stream time have it (``models.predicting.Models``)."""
 
-    def __init__(self, models: Mapping[int, Model], predictions: Predictions) -> None:
+    def __init__(self, models: Mapping[int, Model], margin: float) -> None:
         self._models = models
-        self._predictions = predictions
+        self._margin = margin
         self._ready: dict[int, Ready] = {}
         self._last = max(models)
 
@@ -104,7 +103,7 @@ class DailyModels:
         """Return the model of a version."""
         ready = self._ready.get(version)
         if ready is None and version in self._models:
-            ready = Ready(self._models[version], self._predictions.margin)
+            ready = Ready(self._models[version], self._margin)
             self._ready[version] = ready
         return ready
 
@@ -158,7 +157,7 @@ def replay_share(events: list[Received], setting: Setting) -> _Tally:
     book = RuleBook(loaded.rules, loaded.stages, loaded.policy, limits, *rest)
     models = None
     if loaded.predictions is not None and setting.models:
-        models = DailyModels(setting.models, loaded.predictions)
+        models = DailyModels(setting.models, loaded.predictions.margin)
     tally: _Tally = (Counter(), Counter())
     run = Replay(book, models)
     for event in events:

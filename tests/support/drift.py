@@ -5,14 +5,17 @@
 
 import random
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.evaluate.asked import ask
-from app.evaluate.reading import Act, Log, read_log
+from app.evaluate.reading import Log, read_log
 from app.event_reading import ReadingReport
+from models.decoding import Received
 from models.model import Model
 from models.rhythm import member_number
+from models.rules import Limits
+from models.times import DAY
 from models.training import Trainer
 
 HORIZON = 30
@@ -41,16 +44,14 @@ def drifted(log: Log, day: int, seed: int) -> Log:
     """The log, with a coin thrown for every purchase day of the changed from ``day`` on."""
     chance = random.Random(seed)
     lost: dict[tuple[str, int], bool] = {}
-    days: dict[int, list[Act]] = {}
-    for at, acts in log.days.items():
-        days[at] = [
-            act
-            for act in acts
-            if at < log.first + day
-            or not drifts(act.member)
-            or not lost.setdefault((act.member, at), chance.random() < 0.5)
-        ]
-    return Log(days, sum(map(len, days.values())), log.first, log.last)
+
+    def stays(event: Received) -> bool:
+        member, at = event.event.member_id or "", event.at // DAY
+        if at < log.first + day or not drifts(member):
+            return True
+        return not lost.setdefault((member, at), chance.random() < 0.5)
+
+    return replace(log, events=[event for event in log.events if stays(event)])
 
 
 def measure(log: Log, day: int, seed: int = 1) -> Drift:
@@ -81,5 +82,5 @@ def _quiet(step: str, done: int, total: int | None) -> None:
 
 
 if __name__ == "__main__":
-    real = read_log([Path(sys.argv[1])], ReadingReport())
+    real = read_log([Path(sys.argv[1])], ReadingReport(), Limits())
     print(measure(real, int(sys.argv[2]) if len(sys.argv) > 2 else 180))

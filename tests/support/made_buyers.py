@@ -9,6 +9,7 @@ from typing import Any
 from app.evaluate.reading import Log, read_log
 from app.event_files import write_events
 from app.event_reading import ReadingReport
+from models.rules import Limits
 from models.times import DAY
 
 FIRST = 17_000  # an epoch day
@@ -71,4 +72,4 @@ def log_of(folder: Path, events: Iterable[Mapping[str, Any]]) -> Log:
     """The events by way of a file."""
     path = folder / "events.jsonl"
     write_events(path, [dict(event) for event in events])
-    return read_log([path], ReadingReport())
+    return read_log([path], ReadingReport(), Limits())

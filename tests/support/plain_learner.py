@@ -17,7 +17,7 @@ Labels = Iterator[tuple[Question, bool]]
 
 
 class Plain:
-    """Learns every label when it is due, in order of members; an ``evaluate.asked.Learner``."""
+    """Learns every label when it is due, in order of members; a ``models.course.Learner``."""
 
     def __init__(self, horizon: int) -> None:
         self.horizon = horizon
