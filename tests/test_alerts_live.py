@@ -42,7 +42,7 @@ from models.times import DAY, HOUR, SECOND
 from models.training import Trainer
 from models.volumes import Volume
 
-pytestmark = [pytest.mark.prometheus, pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.chaos, pytest.mark.prometheus, pytest.mark.kafka, pytest.mark.slow]
 
 PARTITIONS = 4
 PATIENCE = 90.0
