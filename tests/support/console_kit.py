@@ -104,14 +104,16 @@ class Shop:
 
     def _begin(self) -> Any:
         worker = self.place.start_worker("--clock", f"follow:{self._clock_file}")
-        self.wait(lambda: self._answers("/readyz"), "a ready worker")
+        self.wait(lambda: self.ask("/readyz"), "a ready worker")
         return worker
 
-    def _answers(self, path: str) -> bool:
+    def ask(self, path: str) -> bytes:
+        """What a page answers; nothing while nobody does, or a busy machine takes too long."""
         try:
-            return get(self.url + path)[0] == 200
+            status, body = get(self.url + path)
         except OSError:
-            return False
+            return b""
+        return body if status == 200 else b""
 
     def kill(self) -> None:
         """End the worker as a crash does."""
@@ -194,11 +196,8 @@ def tell_stories(shop: Shop) -> None:
 
 def told(shop: Shop) -> bool:
     """Whether the stories can be read over HTTP."""
-    status, body = get(f"{shop.url}/members/ann/timeline")
-    kinds = (
-        {one.get("type") for one in json.loads(body).get("entries", [])} if status == 200 else ()
-    )
-    return "purchase" in kinds
+    said = json.loads(shop.ask("/members/ann/timeline") or b"{}")
+    return "purchase" in {one.get("type") for one in said.get("entries", [])}
 
 
 def clean_page(context: BrowserContext, origin: str) -> tuple[Page, list[str]]:
