@@ -42,10 +42,11 @@ LIFECYCLE = Dashboard(
                     _over(m.REPURCHASE, where='source="all"'),
                 ),
                 number(
-                    "Worth of a buyer",
-                    "What a buyer has brought so far, refunds taken off, on average.",
+                    "Lifetime value",
+                    "What a member has brought so far, refunds taken off, and what the next 90 "
+                    "days are expected to bring; on average over all members.",
                     Unit.PLAIN,
-                    _over(m.LTV, where='stage="all",kind="historic"'),
+                    "sum(" + _over(m.LTV, "kind", where='stage="all"') + ")",
                 ),
                 number(
                     "Average basket",
@@ -81,8 +82,8 @@ LIFECYCLE = Dashboard(
                 ),
                 lines(
                     "Conversion of each stage",
-                    "Of those who came into a stage, the share that went on to a better one; last "
-                    "whole week.",
+                    "Of those who came into a stage or stood in it, the share that went on to a "
+                    "better one; last whole week.",
                     Unit.SHARE,
                     Query(_over(m.STAGE_CONVERSION, "stage"), "{{stage}}"),
                 ),
@@ -158,9 +159,9 @@ LIFECYCLE = Dashboard(
                     Query(_over(m.REPURCHASE, "source"), "{{source}}"),
                 ),
                 bars(
-                    "Worth of a buyer by stage",
-                    "historic: what they have brought; expected: that and what the next 90 days "
-                    "are expected to bring.",
+                    "Value of a member by stage",
+                    "historic: what members have brought, refunds taken off; expected: what the "
+                    "next 90 days are expected to bring. Together they are the lifetime value.",
                     Unit.PLAIN,
                     Query(_over(m.LTV, "stage", "kind"), "{{stage}}, {{kind}}"),
                 ),
@@ -171,8 +172,8 @@ LIFECYCLE = Dashboard(
                     Query(_over(m.BAND_MEMBERS, "band"), "{{band}}"),
                 ),
                 bars(
-                    "Worth of a buyer by source",
-                    "What buyers have brought so far, on average.",
+                    "Value of a member by source",
+                    "What members have brought so far, on average over all who came from there.",
                     Unit.PLAIN,
                     Query(
                         _over(m.LTV_BY_SOURCE, "source", where='kind="historic"'),
@@ -203,7 +204,7 @@ LIFECYCLE = Dashboard(
                 ),
                 bars(
                     "Why they say they leave",
-                    "Reasons given in surveys, by the stage in which they were given.",
+                    "Reasons given in surveys, by the stage where those who gave them stand now.",
                     Unit.COUNT,
                     Query(
                         _over(m.CHURN_REASONS, "stage", "reason"),

@@ -17,13 +17,13 @@ MODEL = Dashboard(
                     "How well members who stay away are told from those who buy: 0.5 is chance, 1 "
                     "is perfect.",
                     Unit.PLAIN,
-                    f'max({m.CHURN_AUC.name}{{members="active"}}) or vector(0.5)',
+                    f'max({m.CHURN_AUC.name}{{members="active"}})',
                 ),
                 number(
                     "Calibration error",
                     "By how much a stated probability is off, on average.",
                     Unit.SHARE,
-                    f'max({m.CHURN_CALIBRATION_ERROR.name}{{members="active"}}) or vector(0)',
+                    f'max({m.CHURN_CALIBRATION_ERROR.name}{{members="active"}})',
                     warn_above=0.05,
                 ),
                 number(
@@ -31,7 +31,7 @@ MODEL = Dashboard(
                     "Of the probabilities; lower is better, and the base rate's own is the mark "
                     "to beat.",
                     Unit.PLAIN,
-                    f'max({m.CHURN_LOG_LOSS.name}{{members="active"}}) or vector(0)',
+                    f'max({m.CHURN_LOG_LOSS.name}{{members="active"}})',
                 ),
                 number(
                     "Age of the model",
