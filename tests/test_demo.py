@@ -759,7 +759,7 @@ def test_a_worker_that_dies_fails_the_demo_with_the_last_words_of_its_log(
     assert "Traceback" not in running.said()
     # The broker holds on to the group of a killed member for a session timeout.
     app = worker["LIFECYCLE_APP_ID"]
-    groups = {app, f"{app}-projector", f"{app}-trainer"}
+    groups = {app, f"{app}-projector", f"{app}-observer", f"{app}-trainer"}
     assert set(leftovers(kafka_stack, worker, pid)) <= groups
 
 
