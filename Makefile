@@ -40,18 +40,21 @@ setup: .venv/.complete ## virtual environment with everything
 demo: .venv/.runtime ## run the main job on a local Kafka and Redis (ARGS= passed on)
 	@$(BIN)/lifecycle demo $(ARGS)
 
-# What needs no server of its own runs on every core; the rest one after the other.
-ALONE := kafka or slow or browser or prometheus
+# What starts servers mostly waits for them: one test after the other, and beside them, at a low
+# priority, everything that needs none.
+SERVERS := kafka or slow or browser or prometheus
 test: .venv/.complete ## all tests, on a real Kafka and Redis that they start themselves
 ifeq ($(ARGS),)
-	@$(BIN)/python -m pytest -n auto -m "not chaos and not ($(ALONE))"
-	@$(BIN)/python -m pytest -m "not chaos and ($(ALONE))"
+	@log=$$(mktemp); nice -n 10 $(BIN)/python -m pytest -n auto -m "not chaos and not ($(SERVERS))" >$$log 2>&1 & \
+	fast=$$!; trap 'kill $$fast 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
+	$(BIN)/python -m pytest -m "not chaos and ($(SERVERS))"; slow=$$?; \
+	wait $$fast; status=$$?; trap - EXIT; cat $$log; rm $$log; [ $$slow = 0 ] && exit $$status; exit $$slow
 else
 	@$(BIN)/python -m pytest -m "not chaos" $(ARGS)
 endif
 
 test-fast: .venv/.complete ## the tests that need no broker
-	@$(BIN)/python -m pytest -n auto -m "not chaos and not ($(ALONE))" $(ARGS)
+	@$(BIN)/python -m pytest -n auto -m "not chaos and not ($(SERVERS))" $(ARGS)
 
 test-simulation: .venv/.complete ## thousands of simulated disasters (ARGS="--seed 7" repeats one)
 	@PYTHONPATH=tests/support $(BIN)/python -m simulation $(or $(ARGS),--seeds 10000)
