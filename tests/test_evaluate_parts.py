@@ -1,16 +1,22 @@
 """What the evaluation stands on: who bought when, who may know what in which week, baselines."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
+from made_buyers import FIRST, made_orders, order
 
 from app.evaluate.bgnbd import no_order
 from app.evaluate.histories import Histories, Money
+from app.evaluate.reading import expected_questions, read_log
 from app.evaluate.recency import recency
 from app.evaluate.strays import QUIET, main_days
 from app.evaluate.weeks import weeks_of
+from app.event_files import write_events
+from app.event_reading import ReadingReport
 from models.btyd import BgNbd
+from models.rules import Limits
 
 ORDERS = [(0, 3, 500), (0, 3, 100), (0, 10, 200), (1, 5, 900), (0, 40, 50), (2, 0, 1)]
 
@@ -114,11 +120,33 @@ def test_strays_are_few_and_far_from_the_rest() -> None:
     # As near as a quiet quarter it is a beginning, and so are many of another time.
     assert main_days([1000 - QUIET, *SHOP]) == range(1000 - QUIET, 1200)
     assert main_days([999 - QUIET, *SHOP]) == range(1000, 1200)
-    assert main_days([*range(0, 20), *SHOP]) == range(0, 1200)
+    assert main_days([*range(2, 22), *SHOP]) == range(2, 1200)
+
+
+def test_what_was_never_set_and_what_is_to_come_are_strays_however_many() -> None:
+    assert main_days([0, 0, 1, 1, *range(1000, 1010)]) == range(1000, 1010)
+    assert main_days([*SHOP, *[1566] * 9], 1200) == range(1000, 1567)
+    assert main_days([*SHOP, *[1567] * 9], 1200) == range(1000, 1200)
+    assert main_days([0] * 9) == range(0, 1)
+    assert main_days([1000, *[2000] * 9], 1200) == range(1000, 2001)
 
 
 def test_of_few_days_none_is_a_stray() -> None:
     assert main_days([]) == range(0)
-    assert main_days([0, 5000]) == range(0, 5001)
-    assert main_days([0, *range(5000, 5018)]) == range(0, 5018)
-    assert main_days([0, *range(5000, 5019)]) == range(5000, 5019)
+    assert main_days([9, 5000]) == range(9, 5001)
+    assert main_days([9, *range(5000, 5018)]) == range(9, 5018)
+    assert main_days([9, *range(5000, 5019)]) == range(5000, 5019)
+
+
+def test_orders_of_testers_neither_begin_nor_end_the_log(tmp_path: Path) -> None:
+    path, tester = tmp_path / "events.jsonl", 99
+    shop = made_orders(20, days=100, seed=2)
+    tested = [order(tester, FIRST - 50, 100), order(tester, FIRST + 150, 100)]
+    limits = Limits(test_members=frozenset({"m99"}))
+    write_events(path, shop)
+    alone = read_log([path], ReadingReport(), limits)
+    write_events(path, sorted([*shop, *tested], key=lambda event: event["occurred_at"]))
+    log = read_log([path], ReadingReport(), limits)
+    assert (log.first, log.last, log.strays) == (alone.first, alone.last, 0)
+    assert expected_questions(log) == expected_questions(alone)
+    assert read_log([path], ReadingReport(), Limits()).length > log.length

@@ -80,6 +80,22 @@ def test_the_same_orders_come_out_of_every_kind_of_export(tmp_path: Path, dialec
     assert (book.bad_count, book.left_out) == (0, {})
 
 
+def test_names_of_windows_1252_are_not_taken_for_chinese(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    names = ("Müller", "Jörg Schäfer", "Günther", "Özil", "SØRENSEN", "Noël")
+    text = export("customer_name,date,total", *(f"{name},{{d}},5" for name in names))
+    path.write_bytes(text.encode("cp1252"))
+    assert {order.member for order in book_of(path).orders} == set(names)
+
+
+@pytest.mark.parametrize("goods", ["L码", "大L", "T恤", "A型B款", "2双", "衬衫"])
+def test_chinese_beside_latin_letters_stays_chinese(tmp_path: Path, goods: str) -> None:
+    path = tmp_path / "orders.csv"
+    text = export("会员号,下单时间,实付金额,款式", f"ann{{n}},{{d}},5,{goods}")
+    path.write_bytes(text.encode("gb18030"))
+    assert book_of(path).columns["member"] == "会员号"
+
+
 @pytest.mark.parametrize("encoding", ["gb18030", "utf-16", "utf-8"])
 def test_encodings_are_told_apart_and_gzip_is_unpacked(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "orders.csv.gz"
@@ -199,6 +215,42 @@ def test_amounts_of_two_currencies_are_not_added_up(
     assert "beside USD" in said
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("10.50 USD", "11.50 GBP"),
+        ("HK$10.50", "US$11.50"),
+        ("A$10.50", "$11.50"),
+        ("₽10.50", "₦11.50"),
+        ("kr 10.50", "$11.50"),
+        ("-10.50 EUR", "£3"),
+    ],
+)
+def test_what_stands_beside_amounts_must_be_the_same(tmp_path: Path, pair: tuple[str, str]) -> None:
+    path = tmp_path / "orders.csv"
+    one, other = pair
+    path.write_text(export("customer,date,total", f"ann,{{d}},{one}", f"ann,{{d}},{other}"))
+    with pytest.raises(InputError, match=r":3: .* beside .* several currencies"):
+        book_of(path)
+
+
+@pytest.mark.parametrize(
+    ("cells", "code"),
+    [
+        (("$5", "USD 5", "(5.00) USD", "5", "US$ 1,000.50"), "USD"),
+        (("¥5", "5元", "RMB 5", "-￥5"), "CNY"),
+        (("kr 5", "5 kr.", "5"), None),
+    ],
+)
+def test_one_currency_may_be_written_in_several_ways(
+    tmp_path: Path, cells: tuple[str, ...], code: str | None
+) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text("customer;date;total\n" + "".join(f"ann;2025-03-04;{c}\n" for c in cells))
+    book = book_of(path)
+    assert (book.currency, len(book.orders)) == (code, len(cells))
+
+
 def test_what_was_never_bought_counts_in_no_currency(tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_text(
@@ -207,6 +259,52 @@ def test_what_was_never_bought_counts_in_no_currency(tmp_path: Path) -> None:
     )
     book = book_of(path)
     assert (book.currency, len(book.orders)) == ("USD", 2)
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        "On hold",
+        "wc-cancelled",
+        "wc-on-hold",
+        "Declined",
+        "Payment failed",
+        "Not paid",
+        "not yet paid",
+        "Cancelled by customer",
+        "Suspected Fraud",
+        "Payment Review",
+        "Pending payment",
+        "pending_payment",
+        "checkout-draft",
+        "CLOSED",
+        "wc-failed",
+        "unpaid",
+        "Voided",
+        "等待买家付款",
+        "交易关闭",
+        "退款成功",
+    ],
+)
+def test_an_order_that_was_not_bought_is_left_out(tmp_path: Path, status: str) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(export("user,date,total,status", "ann,{d},5,paid", f"ann,{{d}},5,{status}"))
+    book = book_of(path)
+    assert (book.left_out, len(book.orders), book.unknown) == ({status: 20}, 20, {})
+
+
+def test_a_status_that_is_not_known_counts_and_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "orders.csv"
+    lines = ("partially_refunded", "wc-completed", "Blorp", "Processing", "")
+    path.write_text(
+        export("user,date,total,status", *(f"ann,{{d}},5,{status}" for status in lines))
+    )
+    assert main(["try", str(path), "--out", str(tmp_path / "page.html")]) == 0
+    said = capsys.readouterr()
+    assert "40 orders of 1 member" in said.out
+    assert said.err == "note: counted as bought, status not known: Blorp (8)\n"
 
 
 def test_two_currencies_are_not_added_up_by_a_map_either(tmp_path: Path) -> None:
@@ -237,6 +335,18 @@ def test_what_events_cannot_hold_is_a_bad_line_with_the_column_of_the_file(tmp_p
     ]
 
 
+@pytest.mark.parametrize("stray", ["1970-01-01", "1970-01-02", "2099-12-31"])
+@pytest.mark.parametrize("many", [2, 20])
+def test_the_first_day_of_clocks_and_days_to_come_are_never_believed(
+    tmp_path: Path, stray: str, many: int
+) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(export("customer,date,total", "ann,{d},5") + f"ben,{stray},5\n" * many)
+    book = book_of(path)
+    assert (len(book.orders), book.bad_count) == (40, many)
+    assert book.bad[0].reason.startswith(stray)
+
+
 @pytest.mark.parametrize("stray", ["1970-01-01", "2099-12-31", "2205-03-01", "2024-10-01"])
 @pytest.mark.parametrize("mapped", [False, True])
 def test_a_date_far_from_all_others_is_set_aside(tmp_path: Path, stray: str, mapped: bool) -> None:
@@ -257,6 +367,106 @@ def test_a_date_far_from_all_others_is_set_aside(tmp_path: Path, stray: str, map
         assert book.left_out == {f"{stray} lies more than 90 days from nearly all others": 1}
     else:
         assert [(bad.line, bad.column, bad.reason[:10]) for bad in book.bad] == [(9, "day", stray)]
+
+
+def export(header: str, *lines: str) -> str:
+    """Return the text of an export; ``{d}`` in a line is a day of its own, ``{n}`` a number."""
+    days = [f"2025-{1 + n // 28:02}-{1 + n % 28:02}" for n in range(40)]
+    rows = [lines[n % len(lines)].format(d=day, n=n) for n, day in enumerate(days)]
+    return "\n".join([header, *rows]) + "\n"
+
+
+BESIDE = {
+    "tax": ("quantity,unit_price,tax_amount", "2,10.50,1.99", 2100),
+    "discount": ("quantity,unit_price,discount amount", "2,10.50,0.00", 2100),
+    "Chinese discount": ("购买数量,商品单价,优惠金额", "2,10.50,1.00", 2100),
+    "loose total beside a pair": ("quantity,price,amount_of_the_till", "2,10.50,3.00", 2100),
+    "shipping": ("shipping_amount,order_sum", "4.90,10.50", 1050),
+    "Chinese coupon": ("优惠金额,订单实付", "1.00,10.50", 1050),
+    "total including tax": ("Tax Amount,Order Total (incl. tax)", "1.00,10.50", 1050),
+}
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_what_is_paid_beside_the_goods_is_not_what_an_order_came_to(
+    tmp_path: Path, kind: str
+) -> None:
+    header, line, cents = BESIDE[kind]
+    path = tmp_path / "orders.csv"
+    path.write_text(export(f"order_id,customer_id,date,{header}", f"o{{n}},ann,{{d}},{line}"))
+    assert {order.cents for order in book_of(path).orders} == {cents}
+
+
+def test_two_amounts_of_equal_right_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(export("customer_id,date,shop_amount,till_amount", "ann,{d},4.90,1{n}.50"))
+    assert main(["try", str(path), "--out", str(tmp_path / "page.html")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "may be shop_amount or till_amount; say which with --map" in said
+
+
+@pytest.mark.parametrize("heading", ["Name", "ID"])
+def test_a_name_that_comes_back_on_other_days_is_no_order_number(
+    tmp_path: Path, heading: str
+) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(export(f"{heading},Email,Date,Total", "A,a@x,{d},5", "B,b@x,{d},5"))
+    assert len(book_of(path).orders) == 40
+
+
+def test_an_order_number_that_starts_again_is_another_order(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(
+        "order_id,customer,date,total\n1,ann,2025-03-04 23:59,5\n1,ann,2025-03-05 00:01,6\n"
+        "2,ann,2025-03-05,7\n1,ann,2025-03-06,8\n1,ann,2025-03-06,9\n1,ann,2025-05-06,1\n"
+    )
+    assert [order.cents for order in book_of(path).orders] == [1100, 700, 1700, 100]
+
+
+def test_a_column_about_the_member_is_not_who_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    for about in ("customer_type", "Customer Group", "customerCity", "买家留言"):
+        header = f"order_no,order_date,{about},customer_code,total"
+        path.write_text(export(header, "{n},{d},retail,c{n},5", "{n},{d},b2b,c{n},5"))
+        assert book_of(path).columns["member"] == "customer_code"
+
+
+def test_a_handful_of_values_on_very_many_lines_are_no_members(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    lines = "".join(f"{n % 3},m{n % 90},2025-03-0{n % 9 + 1},5\n" for n in range(600))
+    path.write_text("customer_id,phone,date,total\n" + lines)
+    assert book_of(path).columns["member"] == "phone"
+
+
+def test_an_offset_may_have_hours_only(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(
+        "user,date,amount\nann,2025-01-01 10:00:00+00,5\nann,2025-01-02 10:00:00.5-05,5\n"
+    )
+    first, second = book_of(path).orders
+    assert (first.at, second.at) == (at("2025-01-01T10:00"), at("2025-01-02T15:00:00.500"))
+
+
+def test_an_address_is_the_same_in_capitals(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text("email,date,amount\nAnn@X.org,2025-01-01,5\nann@x.org,2025-01-02,5\n")
+    assert {order.member for order in book_of(path).orders} == {"ann@x.org"}
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_the_page_never_overwrites_the_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], linked: bool
+) -> None:
+    path, out = tmp_path / "orders.csv", tmp_path / "page.html"
+    path.write_text(DIALECTS["plain"])
+    out.symlink_to(path)
+    out = out if linked else path
+    assert main(["try", str(path), "--out", str(out)]) == 2
+    assert capsys.readouterr().err.startswith(f"{out}: the page would overwrite {path}")
+    assert path.read_text() == DIALECTS["plain"]
 
 
 def test_bad_lines_are_named_and_stop_nothing(tmp_path: Path) -> None:
@@ -668,7 +878,9 @@ def test_the_page_says_what_was_computed(made: tuple[str, dict[str, object]]) ->
 
 # Of one order it hangs on the weekday of the member whether anything was ever asked.
 @pytest.mark.parametrize(("member", "orders"), [("ann", 1), ("m23", 1), ("ann", 2), ("ann", 5)])
-def test_one_member_makes_a_page(tmp_path: Path, member: str, orders: int) -> None:
+def test_one_member_makes_a_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], member: str, orders: int
+) -> None:
     path, out = tmp_path / "one.csv", tmp_path / "page.html"
     lines = "".join(f"{member},2025-0{month + 1}-03,5\n" for month in range(orders))
     path.write_text(f"customer,date,amount\n{lines}")
@@ -676,3 +888,5 @@ def test_one_member_makes_a_page(tmp_path: Path, member: str, orders: int) -> No
     text = out.read_text()
     assert Page(text).tags["article"] == 1
     assert "Too little data to judge" in text
+    said = capsys.readouterr().out
+    assert f"{orders} order{'s' * (orders > 1)} of 1 member, 0 bad lines;" in said

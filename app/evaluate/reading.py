@@ -18,7 +18,7 @@ from models.times import DAY
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The events of known members in order of time, without bytes and order lines.
+    """The events of known members, no testers, in order of time, without bytes and order lines.
 
     The clock begins with the first order and ends with the last day on which anything happened
     (days since 1970). ``limits`` are those of the worker that would hear the events; ``strays``
@@ -74,8 +74,9 @@ def read_log(
 
 
 def log_of(events: Iterable[Received], limits: Limits) -> Log:
-    """Return the log of events in any order; those of who is not known are left out."""
-    known = in_order(_light(one) for one in events if one.event.member_id is not None)
+    """Return the log of events in any order; those of test members and nobody are left out."""
+    nobody = limits.test_members | {None}
+    known = in_order(_light(one) for one in events if one.event.member_id not in nobody)
     days = main_days([one.at // DAY for one in known])
     orders = main_days([one.at // DAY for one in known if one.type == "purchase"])
     if not orders:

@@ -9,14 +9,20 @@ QUIET = 90
 # Of so many days with something one may be a stray, of fewer none.
 OF = 100
 _LEAST = 20
+# A clock or a field that was never set says one of the first days of 1970.
+_NEVER_SET = 2
+_YEAR = 366
 
 
-def main_days(days: Sequence[int]) -> range:
+def main_days(days: Sequence[int], today: int | None = None) -> range:
     """Return the days from the first to the last that is no stray.
 
     ``days``: the day of each event (or order), ascending. Strays are few (one in a hundred, or a
-    single one of twenty), and a quiet quarter lies between them and what happened otherwise.
+    single one of twenty), and a quiet quarter lies between them and what happened otherwise. The
+    first two days of 1970 and what lies more than a year after ``today`` are strays however many,
+    unless they are most of all.
     """
+    days = _possible(days, today)
     if not days:
         return range(0)
     first, last = days[0], days[-1]
@@ -29,3 +35,13 @@ def main_days(days: Sequence[int]) -> range:
             if len(days) - bisect_left(days, after) <= few:
                 last = min(last, before)
     return range(first, last + 1)
+
+
+def _possible(days: Sequence[int], today: int | None) -> Sequence[int]:
+    end = len(days) if today is None else bisect_right(days, today + _YEAR)
+    begin = bisect_left(days, _NEVER_SET)
+    if len(days) - end > len(days) // 2:
+        end = len(days)
+    if begin > len(days) // 2:
+        begin = 0
+    return days[begin:end]

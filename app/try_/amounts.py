@@ -6,10 +6,48 @@ from collections.abc import Callable, Iterable
 
 PARTS = 1_000_000
 """Amounts and quantities are in millionths."""
-_SYMBOLS = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "CNY", "￥": "CNY", "元": "CNY", "₹": "INR"}
+_CODES = {
+    "$": "USD",
+    "US$": "USD",
+    "HK$": "HKD",
+    "A$": "AUD",
+    "AU$": "AUD",
+    "C$": "CAD",
+    "CA$": "CAD",
+    "NZ$": "NZD",
+    "S$": "SGD",
+    "NT$": "TWD",
+    "R$": "BRL",
+    "€": "EUR",
+    "£": "GBP",
+    "¥": "CNY",
+    "￥": "CNY",
+    "CN¥": "CNY",
+    "元": "CNY",
+    "RMB": "CNY",
+    "JP¥": "JPY",
+    "円": "JPY",
+    "₹": "INR",
+    "RS": "INR",
+    "₩": "KRW",
+    "₽": "RUB",
+    "₺": "TRY",
+    "TL": "TRY",
+    "₫": "VND",
+    "฿": "THB",
+    "₪": "ILS",
+    "RP": "IDR",
+    "RM": "MYR",
+    "ZŁ": "PLN",
+    "KČ": "CZK",
+    "FT": "HUF",
+}
 _UNIT = re.compile(
-    r"\s*(?:[A-Za-z]{0,2}[$€£¥￥元₹₫₩₽₺₴฿₱₪]|[A-Z]{3}|(?:kr|Rp|Rs|RM|Ft|TL|Fr|lei|zł|Kč)\.?)\s*"
+    r"\s*(?:[A-Za-z]{0,2}[$€£¥￥元円฿\u20a0-\u20cf]|[A-Z]{3}"
+    r"|(?:kr|Rp|Rs|RM|Ft|TL|Fr|lei|zł|Kč)\.?)\s*"
 )
+_NO_UNIT = re.compile(r"[\d\s.,'\u2019()+\u2212-]+")
+_CODE = re.compile(r"[A-Z]{3}")
 _SIGNED = re.compile(r"(?P<sign>[-\u2212+]?)\s*(?P<digits>[\d.,'\u2019\s]*\d)\s*(?P<after>-?)")
 # What parts thousands beside a comma or a point: spaces of any width (narrow and unbreakable ones
 # are spaces to ``\s``) and apostrophes.
@@ -25,8 +63,21 @@ def is_amount(text: str) -> bool:
 
 
 def currency_of(text: str) -> str | None:
-    """Return the currency that an amount with a symbol names."""
-    return next((code for symbol, code in _SYMBOLS.items() if symbol in text), None)
+    """Return the currency that stands beside an amount; None where nothing does.
+
+    It is a code where that is known, else what is written there, in capitals.
+    """
+    unit = _NO_UNIT.sub("", text).upper()
+    return code_of(unit) if unit else None
+
+
+def code_of(unit: str) -> str:
+    """Return the code of a currency as an export writes it, in capitals where it has none."""
+    unit = unit.upper()
+    if unit in _CODES:
+        return _CODES[unit]
+    code = _CODE.search(unit)  # "USD$"
+    return unit if code is None else code[0]
 
 
 def reader_of(cells: Iterable[str], thousands: bool = True) -> Reader:

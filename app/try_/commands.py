@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from app.options import Subparsers
 
 DONE, BAD_INPUT = 0, 2
+# Statuses that are named on the terminal.
+_NAMED = 5
 
 
 def add_parsers(subparsers: "Subparsers") -> None:
@@ -71,6 +73,7 @@ def run_try(arguments: argparse.Namespace) -> int:
     try:
         if not out.parent.is_dir():
             raise InputError(f"{out}: there is no folder {out.parent}")
+        _spare(out, arguments.orders, arguments.map)
         found = _find(arguments, settings_of(arguments), progress)
         progress.say("drawing")
         page = page_of(found)
@@ -80,14 +83,16 @@ def run_try(arguments: argparse.Namespace) -> int:
         print(_one_line(error), file=sys.stderr)
         return BAD_INPUT
     progress.end()
+    _note_statuses(found.book)
     summary = _summary(found) | {
         "page": str(out),
         "bytes": len(page.encode()),
         "seconds": round(time.monotonic() - began, 3),
     }
     print(
-        f"{out}: {summary['orders']:,} orders of {summary['members']:,} members, "
-        f"{summary['bad_lines']:,} bad lines; {summary['seconds']:.0f} s"
+        f"{out}: {_counted(summary['orders'], 'order')} of "
+        f"{_counted(summary['members'], 'member')}, "
+        f"{_counted(summary['bad_lines'], 'bad line')}; {summary['seconds']:.0f} s"
     )
     if arguments.json:
         print(json.dumps(summary))
@@ -229,6 +234,26 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise argparse.ArgumentTypeError(f"{name!r} is not a time zone") from None
+
+
+def _spare(out: Path, *read: Path | None) -> None:
+    """Refuse to write the page over what it is made from."""
+    for path in read:
+        if path is not None and path.exists() and out.exists() and out.samefile(path):
+            raise InputError(f"{out}: the page would overwrite {path}; name another with --out")
+
+
+def _note_statuses(book: Book) -> None:
+    """Say which orders count as bought though their status is not known."""
+    if book.unknown:
+        most = sorted(book.unknown, key=lambda status: (-book.unknown[status], status))[:_NAMED]
+        named = ", ".join(f"{' '.join(one.split())[:40]} ({book.unknown[one]:,})" for one in most)
+        more = " and others" if len(book.unknown) > _NAMED else ""
+        print(f"note: counted as bought, status not known: {named}{more}", file=sys.stderr)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _one_line(error: Exception) -> str:

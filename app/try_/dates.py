@@ -12,7 +12,7 @@ _CLOCK = (
     r"(?:(?:T|\s+|,\s*|\s+at\s+)(?P<hour>\d{1,2})[:\uff1a](?P<minute>\d{2})"
     r"(?:[:\uff1a](?P<second>\d{2})(?:[.,](?P<part>\d{1,9}))?)?"
     r"(?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?"
-    r"(?:\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2}))?)?"
+    r"(?:\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?)?"
 )
 _WRITTEN = tuple(
     re.compile(rf"(?P<date>{written}){_CLOCK}\s*")
@@ -41,6 +41,12 @@ class Ambiguous(Exception):
 def is_time(text: str) -> bool:
     """Tell whether a cell is a time in one of the known ways of writing."""
     return _match(text) is not None or _epoch(text) is not None
+
+
+def day_written(text: str) -> str:
+    """Return the day of a cell as it is written there, the cell itself where that is not known."""
+    match = _match(text)
+    return text if match is None else match["date"]
 
 
 def reader_of(cells: Sequence[str], zone: ZoneInfo) -> Reader:
@@ -133,7 +139,7 @@ def _zone_of(text: str | None) -> tzinfo | None:
         return None
     if not text.startswith(("+", "-")):
         return UTC
-    minutes = int(text[1:3]) * 60 + int(text[-2:])
+    minutes = int(text[1:3]) * 60 + int(text[3:].removeprefix(":") or 0)
     if minutes >= 24 * 60:
         return UTC
     return timezone(timedelta(minutes=-minutes if text[0] == "-" else minutes))

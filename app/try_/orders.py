@@ -7,6 +7,7 @@ import codecs
 import csv
 import io
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,9 +23,10 @@ from app.importers.csv_map import load_map
 from app.importers.report import InputError, Report
 from app.try_ import amounts, dates
 from app.try_.columns import Columns, find
+from app.try_.statuses import was_bought
 from models.decoding import LAST_EVENT, InvalidEvent, Received, receive
 from models.events import TOPIC_OF, Purchased, Refunded
-from models.times import DAY, rfc3339
+from models.times import DAY, SECOND, rfc3339
 
 _DELIMITERS = ",;\t|"
 _ENCODINGS = ("utf-8-sig", "gb18030", "cp1252")
@@ -40,38 +42,6 @@ LONGEST_ID, MOST = 128, 10**12
 _SEVERAL = "amounts of several currencies cannot be added up; give a file for each"
 # What exports write where there is no member; WooCommerce has its guests under 0.
 _NOBODY = frozenset(("", "0", "-", "nan", "null", "none", "n/a", "guest"))
-# What is said of an order that never was one, in exports of usual shops.
-_NOT_BOUGHT = frozenset(
-    [
-        "cancelled",
-        "canceled",
-        "voided",
-        "failed",
-        "pending",
-        "unpaid",
-        "expired",
-        "refunded",
-        "trash",
-        "draft",
-        "checkout-draft",
-        "on-hold",
-        "pending_payment",
-        "pending-payment",
-        "awaiting_payment",
-        "closed",
-        "rejected",
-        "已取消",
-        "交易关闭",
-        "已关闭",
-        "待付款",
-        "未付款",
-        "等待买家付款",
-        "待支付",
-        "未支付",
-        "已退款",
-        "退款成功",
-    ]
-)
 
 
 class Order(msgspec.Struct, frozen=True, array_like=True):
@@ -102,6 +72,8 @@ class Book(msgspec.Struct):
     left_out: dict[str, int]
     columns: dict[str, str]
     currency: str | None
+    # Orders that count as bought, by a status that is not known.
+    unknown: dict[str, int]
 
 
 class _Line(msgspec.Struct):
@@ -130,6 +102,8 @@ class _Complaints:
         self.bad: list[Bad] = []
         self.count = 0
         self.left_out: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()
+        """Orders by a status of which it is not known whether it was bought."""
 
     def add(self, line: int, column: str, reason: str) -> None:
         """Note a bad line."""
@@ -161,7 +135,7 @@ def read(
     reader = _OrderReader(columns, lines, instant, complaints)
     placed = reader.orders()
     currency = _one_currency(path, reader.currencies)
-    within = main_days(sorted(one.order.at // DAY for one in placed))
+    within = main_days(sorted(one.order.at // DAY for one in placed), _today())
     events: list[Received] = []
     for one in placed:
         if one.order.at // DAY in within:
@@ -175,7 +149,7 @@ def _mapped(path: Path, map_path: Path, progress: Callable[[int], None]) -> Book
     complaints = _Complaints()
     report = Report(progress, complaints.add)
     found = shop_csv.read(path, load_map(map_path), report)
-    within = main_days([event["occurred_at"] // DAY for event in found])
+    within = main_days([event["occurred_at"] // DAY for event in found], _today())
     events = []
     for event in found:
         at = event["occurred_at"]
@@ -217,6 +191,7 @@ def _book(
         dict(complaints.left_out),
         columns,
         currency,
+        dict(complaints.unknown),
     )
 
 
@@ -249,7 +224,10 @@ def _lines(
                 )
                 continue
             cells = ["" if at is None else row[at].strip() for at in places]
-            lines.append(_Line(number, *cells))
+            line = _Line(number, *cells)
+            if "@" in line.member:  # the same address, however it is written
+                line.member = line.member.lower()
+            lines.append(line)
     if not lines:
         raise InputError(f"{path}:2: no line has as many columns as the header")
     return columns, lines, count
@@ -266,11 +244,24 @@ def _dialect(path: Path) -> tuple[str, str]:
         encoding = "utf-16"
     else:
         encoding = next((name for name in _ENCODINGS if _decodes(head, name)), "")
+        if encoding == "gb18030" and _is_western(head.decode(encoding, "replace")):
+            encoding = "cp1252"
     if not encoding or "\0" in head.decode(encoding, "replace"):
         raise InputError(f"{path}: not a text file")
     lines = head.decode(encoding, "replace").splitlines()
     first = _QUOTED.sub("", lines[0]) if lines else ""
     return max(_DELIMITERS, key=first.count), encoding
+
+
+def _is_western(text: str) -> bool:
+    """Tell whether what reads as Chinese is Latin text with accents.
+
+    GB 18030 makes one rare sign of a letter with an accent and the letter behind it; the second
+    byte of usual signs is no letter.
+    """
+    foreign = [sign for sign in text if not sign.isascii()]
+    torn = sum(sign.encode("gb18030")[1:2].isalpha() for sign in foreign)
+    return 2 * torn > len(foreign)
 
 
 def _decodes(head: bytes, encoding: str) -> bool:
@@ -317,14 +308,14 @@ class _OrderReader:
         self._columns = columns
         self._complaints = complaints
         self._instant = instant
-        self._by_order = _by_order(lines, columns.order is not None)
+        self._by_order = _by_order(lines, columns.order is not None, instant)
         self._total = amounts.reader_of(line.total for line in lines)
         # Three decimals of pieces are pieces still: 1.000 is one.
         self._quantity = amounts.reader_of((line.quantity for line in lines), thousands=False)
         self._price = amounts.reader_of(line.price for line in lines)
         self._of_order = self._is_of_order()
         self.currencies: dict[str, list[int]] = {}
-        """The lines in which orders of each currency begin."""
+        """The lines of orders by the currency that they name."""
 
     def orders(self) -> list[_Placed]:
         """Return the orders, as they stand in the file."""
@@ -341,8 +332,10 @@ class _OrderReader:
 
     def _order(self, lines: list[_Line]) -> Iterator[_Placed]:
         first = lines[0]
-        status = "_".join(first.status.lower().split())
-        if status in _NOT_BOUGHT:
+        bought = was_bought(first.status)
+        if bought is None:
+            self._complaints.unknown[first.status] += 1
+        if bought is False:
             self._complaints.left_out[first.status] += len(lines)
             return
         member = next((line.member for line in lines if line.member.lower() not in _NOBODY), "")
@@ -351,9 +344,10 @@ class _OrderReader:
             return
         read = [known for line in lines if (known := self._line(line, line is first)) is not None]
         if read:
-            named = next(filter(None, map(_currency, lines)), None)
-            if named is not None:
-                self.currencies.setdefault(named, []).append(first.number)
+            for line in lines:
+                named = _currency(line)
+                if named is not None:
+                    self.currencies.setdefault(named, []).append(line.number)
         for sign in (1, -1):
             side = [(at, amount) for at, amount in read if (amount < 0) is (sign < 0)]
             if side:
@@ -391,8 +385,10 @@ class _OrderReader:
 
 
 def _currency(line: _Line) -> str | None:
-    """Return the currency that a line names, else the one of a symbol beside its amount."""
-    return line.currency.upper() or amounts.currency_of(line.total or line.price)
+    """Return the currency that a line names, else the one beside its amount."""
+    if line.currency:
+        return amounts.code_of(line.currency)
+    return amounts.currency_of(line.total or line.price)
 
 
 def _one_currency(path: Path, found: dict[str, list[int]]) -> str | None:
@@ -402,27 +398,47 @@ def _one_currency(path: Path, found: dict[str, list[int]]) -> str | None:
         line, other = min((lines[0], code) for code, lines in found.items() if code != most)
         raise InputError(f"{path}:{line}: {other} beside {most} in other lines: {_SEVERAL}")
     only = next(iter(found), "")
-    return only if len(only) == _CODE else None
+    return only if len(only) == _CODE and only.isascii() else None
+
+
+def _today() -> int:
+    return int(time.time()) // (DAY // SECOND)
 
 
 def _far(at: int) -> str:
     return f"{rfc3339(at)[:10]} lies more than {QUIET} days from nearly all others"
 
 
-def _by_order(lines: list[_Line], named: bool) -> list[list[_Line]]:
-    """Return the lines of each order; a number that two members share is two orders."""
+def _by_order(lines: list[_Line], named: bool, instant: dates.Reader) -> list[list[_Line]]:
+    """Return the lines of each order.
+
+    A number that two members share is two orders, and so is one that starts again on another day.
+    """
     if not named:
         return [[_numbered(line)] for line in lines]
-    found: dict[tuple[str, str], list[_Line]] = {}
+    found: list[list[_Line]] = []
+    open_: dict[tuple[str, str], list[_Line]] = {}
     member_of: dict[str, str] = {}
     for line in lines:
         if not line.order:
-            found["", str(line.number)] = [_numbered(line)]
+            found.append([_numbered(line)])
             continue
         member = line.member or member_of.get(line.order, "")
-        member_of.setdefault(line.order, member)
-        found.setdefault((line.order, member), []).append(line)
-    return list(found.values())
+        member_of[line.order] = member
+        order = open_.get((line.order, member))
+        if order is None or _starts_again(order, line, instant, found[-1] is order):
+            order = open_[line.order, member] = []
+            found.append(order)
+        order.append(line)
+    return found
+
+
+def _starts_again(order: list[_Line], line: _Line, instant: dates.Reader, is_last: bool) -> bool:
+    """Tell whether a line is of another day; the lines of one order may pass a midnight."""
+    before, after = instant(order[-1].time), instant(line.time)
+    if before is None or after is None:
+        return False
+    return abs(after // DAY - before // DAY) > is_last
 
 
 def _numbered(line: _Line) -> _Line:
