@@ -20,16 +20,20 @@
 
 from hashlib import blake2b
 
+from models.times import HOUR
+
 TIMELINE_KEPT = 100
 FEED_KEPT = 1000
+NEWS_MS = HOUR
+"""How old, in members' time, news may be; older is the past, which is read to catch up with it."""
 ORDERS_KEPT = 1000
 """Orders of one member that are indexed at a time: shops that buy have many."""
 KEPT_SECONDS = 400 * 86_400
 """How long timelines, orders and counters of days last after they were last written."""
 BY_SOURCE_SECONDS = 40 * 86_400
-ERASED_SECONDS = 30 * 86_400
-"""How long it is remembered, by a hash, that somebody was erased: what is read late of them is
-passed over."""
+GONE_SECONDS = 30 * 86_400
+"""How long it is remembered, by a hash, that somebody was erased, or was a lead that was lost: what
+is read late of them is passed over."""
 MOST_LABELS = 50
 
 # Runs as one and is logged as one: nothing is counted without the places that go with it. They come
@@ -58,6 +62,18 @@ for _, one in ipairs(todo.erase) do
         if call('GET', contact .. name) == id then call('DEL', contact .. name) end
     end
     call('DEL', timeline, orders, contacts)
+end
+if next(todo.erase) then
+    local erased, left, found = {}, {}, call('XRANGE', todo.stream, '-', '+')
+    for _, one in ipairs(todo.erase) do erased[one[1]] = true end
+    for _, entry in ipairs(found) do
+        if not erased[cjson.decode(entry[2][2]).member_id] then left[#left + 1] = entry end
+    end
+    if #left < #found then
+        -- Made anew: what XDEL takes out of a stream stays in its memory, marked as deleted.
+        call('DEL', todo.stream)
+        for _, entry in ipairs(left) do call('XADD', todo.stream, entry[1], 'e', entry[2][2]) end
+    end
 end
 for _, one in ipairs(todo.put) do
     local value = ARGV[7 + one[2]]

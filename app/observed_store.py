@@ -3,7 +3,9 @@
 Every call ends within ``timeout_ms`` and raises ``StoreUnavailable`` when Redis is away.
 """
 
+import re
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any, Self
 
 import msgspec
@@ -16,13 +18,14 @@ from models.lifecycle import JOINED, day_key, day_of, week_of
 from models.lifecycle_fold import Order
 from models.lifecycle_report import DAYS_READ, WINDOWS, Report, Snapshot, report
 from models.stages import STAGES
-from models.times import DAY, rfc3339
+from models.times import DAY, parse_instant, rfc3339
 
 COHORTS = 13
 """Weeks of cohorts that are told of each stage; of all who joined it is a year."""
 JOINED_COHORTS = 53
 
 _order_of = msgspec.msgpack.Decoder(Order).decode
+_CURSOR = re.compile("[0-9]{1,15}-[0-9a-f]{16}")
 _json_of = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -58,7 +61,7 @@ class ObservedStore:
 
     def writer(self, uncounted: frozenset[str] = frozenset()) -> ObservedWriter:
         """Return where the observer writes, over the same connections."""
-        return ObservedWriter(self._redis, self._prefix, self._timeout_ms, uncounted)
+        return ObservedWriter(self._redis, self._prefix, self._timeout_ms, uncounted, self._now)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -67,16 +70,24 @@ class ObservedStore:
     # --- one member ---
 
     async def timeline(
-        self, member_id: str, limit: int = 100, before: int | None = None
-    ) -> list[dict[str, Any]]:
-        """Return the newest entries, newest first; of those before an instant (epoch ms)."""
+        self, member_id: str, limit: int = 100, before: str | None = None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Return the newest entries, newest first, and what to ask with for those before them.
+
+        ``before`` is what an earlier answer ended with, else an instant (RFC 3339), which is left
+        out. The second is None when there is nothing older. Raises ``ValueError`` for another.
+        """
+        newest, last = _begin(before)
         key = self._keys.timeline(member_id)
-        newest = "+inf" if before is None else f"({before}"
-        found = await self._ask(
-            self._redis.zrevrangebyscore(key, newest, "-inf", 0, limit, withscores=True)
-        )
+        found = await self._ask(self._redis.zrevrangebyscore(key, newest, "-inf", withscores=True))
+        if last is not None:
+            names = [_cursor(raw, at) for raw, at in found]
+            # Where it is gone, it was the oldest.
+            found = found[names.index(last) + 1 :] if last in names else []
+        page = found[:limit]
+        more = _cursor(*page[-1]) if page and len(found) > limit else None
         # The first byte only orders what happened at one instant.
-        return [{"at": rfc3339(int(at)), **_json_of(raw[1:])} for raw, at in found]
+        return [{"at": rfc3339(int(at)), **_json_of(raw[1:])} for raw, at in page], more
 
     async def member_by_order(self, order_id: str) -> str | None:
         """Return whose order it is."""
@@ -208,6 +219,19 @@ class ObservedStore:
 
     async def _ask(self, question: Any) -> Any:
         return await answer(question, self._timeout_ms)
+
+
+def _begin(before: str | None) -> tuple[str, str | None]:
+    """Return the newest score to read, and the cursor of the entry after which to begin."""
+    if before is None:
+        return "+inf", None
+    if _CURSOR.fullmatch(before):
+        return before.partition("-")[0], before
+    return f"({parse_instant(before)}", None
+
+
+def _cursor(raw: bytes, at: float) -> str:
+    return f"{at:.0f}-{blake2b(raw, digest_size=8).hexdigest()}"
 
 
 def _numbers(raw: dict[bytes, bytes]) -> dict[str, int]:

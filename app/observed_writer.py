@@ -1,6 +1,6 @@
 """Counts what the observer has read: one look at what is stored, one write, each batch once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -10,10 +10,11 @@ from agents.observer_ports import Facts
 from agents.serving_ports import Places
 from app.observed_keys import (
     BY_SOURCE_SECONDS,
-    ERASED_SECONDS,
     FEED_KEPT,
+    GONE_SECONDS,
     KEPT_SECONDS,
     MOST_LABELS,
+    NEWS_MS,
     ORDERS_KEPT,
     TIMELINE_KEPT,
     WRITE,
@@ -40,13 +41,22 @@ class ObservedWriter:
     """A ``FollowerStore`` of facts. Every call ends within twice ``timeout_ms``."""
 
     def __init__(
-        self, redis: Redis, prefix: str, timeout_ms: int, uncounted: frozenset[str] = frozenset()
+        self,
+        redis: Redis,
+        prefix: str,
+        timeout_ms: int,
+        uncounted: frozenset[str] = frozenset(),
+        now: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """Write with a client; members ``uncounted`` have timelines and count nowhere."""
+        """Write with a client; members ``uncounted`` have timelines and count nowhere.
+
+        ``now`` is members' time, which says what is news; None in stream time, where all is.
+        """
         self._redis = redis
         self._keys = Keys(prefix)
         self._timeout_ms = timeout_ms
         self._uncounted = uncounted
+        self._now = now
         self._script = redis.register_script(WRITE)
         self._labels: dict[str, set[str]] = {kind: set() for kind in _LABELS}
 
@@ -60,7 +70,9 @@ class ObservedWriter:
 
     async def write(self, content: Facts | None, expected: Places, reached: Places) -> Places:
         """Count facts, once; see ``FollowerStore``. Raises ``StoreUnavailable``."""
-        batch = _Batch(self._keys, self._labels, self._uncounted)
+        now = self._now()
+        news_since = 0 if now is None else now - NEWS_MS
+        batch = _Batch(self._keys, self._labels, self._uncounted, news_since)
         if content:
             await self._fold(batch, content)
         arguments: list[bytes | int] = [
@@ -102,8 +114,15 @@ class ObservedWriter:
 class _Batch:
     """What a batch of facts comes to, as the script wants it."""
 
-    def __init__(self, keys: Keys, labels: dict[str, set[str]], uncounted: frozenset[str]) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        labels: dict[str, set[str]],
+        uncounted: frozenset[str],
+        news_since: int,
+    ) -> None:
         self._keys = keys
+        self._news_since = news_since
         self._known = labels
         self._uncounted = uncounted
         self.values: list[bytes] = []
@@ -124,7 +143,7 @@ class _Batch:
         """Fold the facts about one member."""
         identity, anonymous = who
         counted = anonymous or identity not in self._uncounted
-        change = fold(raw, facts, orders, self._label, anonymous, counted)
+        change = fold(raw, facts, orders, self._label, counted)
         self._store_life(key, raw, change)
         for counter, moved in change.counts.items():
             self._counts[counter] = self._counts.get(counter, 0) + moved
@@ -138,7 +157,8 @@ class _Batch:
 
     def _store_life(self, key: str, raw: bytes | None, change: Change) -> None:
         life = change.life
-        seconds = ERASED_SECONDS if life.erased and life == Life(erased=life.erased) else 0
+        is_over = (life.erased or life.gone) and not life.seen
+        seconds = GONE_SECONDS if is_over else 0
         packed = b"" if life == Life() else pack(life)
         if packed != (raw or b""):
             self._set(key, packed, seconds)
@@ -161,8 +181,9 @@ class _Batch:
             self._distinct.setdefault((keys.active(day), KEPT_SECONDS), {})[identity] = None
             of_source = keys.active(day, source), BY_SOURCE_SECONDS
             self._distinct.setdefault(of_source, {})[identity] = None
-        for at, said in change.feed:
-            self._feed.append(_json({"at": rfc3339(at), **said}).decode())
+        for news in change.feed:
+            if news.said_at >= self._news_since:
+                self._feed.append(_json({"at": rfc3339(news.at), **news.what}).decode())
 
     def _set(self, key: str, value: bytes, seconds: int) -> None:
         self.values.append(value)

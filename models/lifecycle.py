@@ -29,13 +29,15 @@ ACTIVATING: frozenset[str] = TAKES_PART | {"add_to_cart", "begin_checkout", "pur
 ACTIVATION_WINDOW = 7 * DAY
 REACTIVATION_DAYS = 14
 """Days after that of the trigger on which coming back counts as its effect."""
+EVERY = "*"
+"""In the place of a rule's name: of all rules together."""
 ASLEEP: frozenset[str] = frozenset({"dormant", "lost"})
 JOINED = "member"
 """The cohort of all who joined in a week, beside those who entered a stage."""
 COHORT_WEEKS = 52
 KEPT_DAYS = 400
 """Days of activity that a life remembers; more than a year, for the 52nd week of a cohort."""
-KEPT_TREATED = 8
+KEPT_TREATED = 16
 KEPT_SEEN = 32
 UNKNOWN = "unknown"
 OTHER = "other"
@@ -48,7 +50,10 @@ NOW = "now"
 
 
 class Treated(msgspec.Struct, array_like=True, frozen=True):
-    """A sleeping member was sent a trigger (``treated``) or was held out of one (``control``)."""
+    """A sleeping member was sent a trigger (``treated``) or was held out of one (``control``).
+
+    It opens a window, in which the member counts once for the rule; and once for ``EVERY``.
+    """
 
     rule: str
     arm: str
@@ -98,6 +103,10 @@ class Life(msgspec.Struct, array_like=True):
     """Four bytes each of what was counted last, which may be said again."""
     erased: int = 0
     """What happened up to this instant is forgotten."""
+    score_told: int = 0
+    """A checksum of the prediction that the timeline told last."""
+    gone: int = 0
+    """When a lead was lost; signs of life on an earlier day are those of the lead that was."""
 
     @property
     def joined(self) -> int:
@@ -139,6 +148,16 @@ def day_key(day: int) -> str:
     return f"day:{day}"
 
 
+def treat(life: Life, rule: str, arm: str, day: int) -> None:
+    """Note that a sleeping member was treated by a rule, or held out, outside an open window."""
+    for name in (rule, EVERY):
+        if not any(
+            (one.rule, one.arm) == (name, arm) and abs(one.day - day) <= REACTIVATION_DAYS
+            for one in life.treated
+        ):
+            life.treated.append(Treated(name, arm, day))
+
+
 # --- active days ---
 
 
@@ -146,6 +165,32 @@ def is_active(life: Life, day: int) -> bool:
     """Return whether the member is known to have been active on a day."""
     at = day - life.first_day
     return 0 <= at < 8 * len(life.days) and bool(life.days[at >> 3] >> (at & 7) & 1)
+
+
+def note_lead(life: Life, at: int) -> None:
+    """Note a sign of life of an anonymous id; one before the day of its loss is none any more."""
+    day = day_of(at)
+    if day < day_of(life.gone):
+        return
+    note_active(life, day)
+    if not life.seen or at < life.seen:
+        life.seen = at
+
+
+def lose_lead(life: Life, at: int) -> Life:
+    """Return what is kept of a lead that is lost at an instant: the loss, and what came after.
+
+    By days, since days are what is remembered: what is read later, though it happened before the
+    loss, makes nobody a lead again, and what was read before the loss, though it happened later,
+    is of the lead that came back.
+    """
+    back = [day for day in active_days(life) if day >= day_of(at)]
+    left = Life(gone=at, erased=life.erased, seen_ids=life.seen_ids)
+    for day in back:
+        note_active(left, day)
+    if back:
+        left.seen = max(life.seen, back[0] * DAY)
+    return left
 
 
 def note_active(life: Life, day: int) -> None:

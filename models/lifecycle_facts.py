@@ -55,6 +55,8 @@ class Raised(Told, frozen=True):
     rule: str
     stage: str
     text: str
+    raised_at: int
+    """When it was sent, which may be later than the instant at which it was due."""
     provoked: bool
     """Whether something that the member did at that very instant raised it."""
 
@@ -68,8 +70,9 @@ class Cancelled(Told, frozen=True):
 
 
 class Scored(Told, frozen=True):
-    """The member was predicted at the end of a day."""
+    """The member was predicted as of a day, at its end or while it lasted."""
 
+    day: int
     churn: float
     expected: float
 
@@ -92,6 +95,7 @@ class _Trigger(msgspec.Struct, tag_field="type", tag="trigger"):
     rule: str
     stage: str
     due_at: str
+    raised_at: str
     reason: _Reason
 
 
@@ -133,6 +137,7 @@ class _Foreseen(msgspec.Struct):
 
 
 class _Update(msgspec.Struct):
+    updated_at: str
     member_id: str | None = None
     foreseen: _Foreseen | None = None
 
@@ -165,6 +170,7 @@ def of_triggers(raw: bytes) -> Fact:
         said.rule,
         said.stage,
         said.reason.text,
+        parse_instant(said.raised_at),
         provoked,
     )
 
@@ -206,6 +212,7 @@ def of_updates(raw: bytes) -> Scored | None:
     seen = said.foreseen
     if said.member_id is None or seen is None:
         return None
-    # Predicted at the end of that day.
-    at = (date.fromisoformat(seen.as_of).toordinal() - _EPOCH + 1) * DAY
-    return Scored(said.member_id, False, at, seen.churn_smoothed, seen.expected_value)
+    day = date.fromisoformat(seen.as_of).toordinal() - _EPOCH
+    # The day may last yet.
+    at = min((day + 1) * DAY, parse_instant(said.updated_at))
+    return Scored(said.member_id, False, at, day, seen.churn_smoothed, seen.expected_value)

@@ -48,15 +48,17 @@ from models.lifecycle import (
     Counter,
     Counts,
     Life,
-    Treated,
     active_days,
     contributions,
     day_key,
     day_of,
     difference,
     is_active,
+    lose_lead,
     note_active,
+    note_lead,
     pack,
+    treat,
     trim,
     unpack,
     week_of,
@@ -99,6 +101,14 @@ class Entry(msgspec.Struct, frozen=True):
     what: dict[str, Any]
 
 
+class News(msgspec.Struct, frozen=True):
+    """One line of the feed, and when it was news."""
+
+    at: int
+    said_at: int
+    what: dict[str, Any]
+
+
 class Change(msgspec.Struct):
     """What the facts about one member come to."""
 
@@ -111,7 +121,7 @@ class Change(msgspec.Struct):
     """Orders that are new or other than they were."""
     contacts: dict[str, int] = msgspec.field(default_factory=dict)
     """Hashed contacts, and when they were told."""
-    feed: list[tuple[int, dict[str, Any]]] = msgspec.field(default_factory=list)
+    feed: list[News] = msgspec.field(default_factory=list)
     erase: bool = False
     """Whether what is stored of the member is to be erased first."""
 
@@ -125,7 +135,6 @@ def fold(
     facts: Iterable[Fact],
     orders: dict[str, Order],
     labels: Labels,
-    anonymous: bool = False,
     counted: bool = True,
 ) -> Change:
     """Fold facts about one member into its packed life; ``orders`` are those named, as stored.
@@ -135,22 +144,18 @@ def fold(
 
     Raises ``ValueError`` when the bytes are no life.
     """
-    life = unpack(raw)
-    change = Change(life)
+    change = Change(unpack(raw))
     folding = _Folding(change, orders, labels)
     for fact in facts:
-        if fact.at <= life.erased:
+        if fact.at <= change.life.erased:
             continue
         if isinstance(fact, Happened) and isinstance(fact.received.event, Erased):
             folding.erase(fact)
-            life = change.life
             continue
         folding.tell(fact)
         if counted:
             folding.count(fact)
-    if anonymous and life.stage == "lost":
-        # A lead that was lost is nobody any more; should it come back, it is a new one.
-        life = change.life = Life()
+    life = change.life
     # Most facts leave a life as it was, and with it all that it adds.
     if raw is None or pack(life) != raw:
         for counter, moved in difference(contributions(unpack(raw)), contributions(life)):
@@ -195,7 +200,8 @@ class _Folding:
                     self._rule(fact.rule, "triggers", fact.at)
                     if not fact.provoked:
                         self._treat(fact.rule, fact.stage, "treated", fact.at)
-                    self._feed(fact, {"kind": "trigger", "rule": fact.rule, "text": fact.text})
+                    said = {"kind": "trigger", "rule": fact.rule, "text": fact.text}
+                    self._feed(fact, said, fact.raised_at)
             case Cancelled():
                 if self._is_new(f"cancelled {fact.trigger_id}"):
                     self.add((NOW, "cancelled"), 1)
@@ -206,15 +212,15 @@ class _Folding:
                 self._held_back(fact)
             case Scored():
                 life = self.change.life
-                if day_of(fact.at) > life.scored:
-                    life.scored, life.expected = day_of(fact.at), cents(fact.expected)
+                if fact.day >= life.scored:
+                    life.scored, life.expected = fact.day, cents(fact.expected)
 
     def _rule(self, rule: str, what: str, at: int) -> None:
         self.add((day_key(day_of(at)), f"rule|{rule}|{what}"), 1)
 
     def _treat(self, rule: str, stage: str, arm: str, at: int) -> None:
         if stage in ASLEEP:
-            self.change.life.treated.append(Treated(rule, arm, day_of(at)))
+            treat(self.change.life, rule, arm, day_of(at))
 
     def _held_back(self, fact: HeldBack) -> None:
         if fact.verdict == "backfill" or fact.verdict in UNDECIDED:
@@ -233,9 +239,10 @@ class _Folding:
         life.seen_ids = (seen + name)[-4 * KEPT_SEEN :]
         return True
 
-    def _feed(self, fact: Fact, said: dict[str, Any]) -> None:
+    def _feed(self, fact: Fact, said: dict[str, Any], said_at: int = 0) -> None:
         if not fact.anonymous:
-            self.change.feed.append((fact.at, {**said, "member_id": fact.identity}))
+            what = {**said, "member_id": fact.identity}
+            self.change.feed.append(News(fact.at, max(fact.at, said_at), what))
 
     # --- stages ---
 
@@ -249,6 +256,10 @@ class _Folding:
         if fact.at < since or (fact.at == since and now not in ("", fact.before)):
             return
         day = day_key(day_of(fact.at))
+        if fact.anonymous and is_stage and fact.after == "lost":
+            if fact.at > life.gone:
+                self._lose(fact, day)
+            return
         if not is_stage:
             self.add((day, f"band|{fact.before}>{fact.after}"), 1)
             life.band, life.band_since = fact.after, fact.at
@@ -270,13 +281,22 @@ class _Folding:
         said = {"kind": "stage", "before": fact.before, "after": fact.after, **_words(fact.why)}
         self._feed(fact, {**said, "stage": fact.after})
 
+    def _lose(self, fact: Moved, day: str) -> None:
+        path = f"{fact.before}>{fact.after}"
+        self.add((day, f"move|{path}"), 1)
+        self.add((NOW, f"moves|{path}"), 1)
+        # A lead that was lost is nobody any more; should it come back, it is a new one.
+        self.change.life = lose_lead(self.change.life, fact.at)
+
     # --- events ---
 
     def _event(self, fact: Happened) -> None:
         life, received, at = self.change.life, fact.received, fact.at
         kind, event = received.type, received.event
         self.add((NOW, "events"), 1)
-        if not life.seen or at < life.seen:
+        if fact.anonymous:
+            note_lead(life, at)
+        elif not life.seen or at < life.seen:
             life.seen = at
         told = bool(life.joined), life.source
         if not fact.anonymous:
@@ -290,7 +310,7 @@ class _Folding:
         if kind in ACTIVATING and (not life.activated or at < life.activated):
             life.activated = at
         day = day_of(at)
-        is_new = kind in EFFECTIVE and not is_active(life, day)
+        is_new = not fact.anonymous and kind in EFFECTIVE and not is_active(life, day)
         if is_new:
             note_active(life, day)
         if life.joined:
@@ -392,9 +412,17 @@ class _Folding:
     def tell(self, fact: Fact) -> None:
         if fact.anonymous:
             return
+        if isinstance(fact, Scored) and not self._is_other_score(fact):
+            return
         told = _told(fact)
         if told is not None:
             self.change.entries.append(Entry(fact.at, *told))
+
+    def _is_other_score(self, fact: Scored) -> bool:
+        """Return whether it was not told just now: every update says the prediction again."""
+        life, said = self.change.life, f"{fact.day} {fact.churn:.4f} {fact.expected:.2f}"
+        before, life.score_told = life.score_told, crc32(said.encode())
+        return life.score_told != before
 
 
 def _told(fact: Fact) -> tuple[int, dict[str, Any]] | None:

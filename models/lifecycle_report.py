@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from models.lifecycle import COHORT_WEEKS, REACTIVATION_DAYS, day_of, week_of
+from models.lifecycle import COHORT_WEEKS, EVERY, REACTIVATION_DAYS, day_of, week_of
 from models.stages import BANDS, STAGES
 from models.times import DAY, rfc3339
 
@@ -194,13 +194,12 @@ def _reactivation(counts: _Counts) -> Report:
     last = counts.today - REACTIVATION_DAYS - 1
     first = last - REACTIVATION_REPORT_DAYS + 1
     asleep, woken = counts.over("asleep", first, last), counts.over("woken", first, last)
-    rules = sorted({name.partition("|")[0] for name in asleep})
+    rules = sorted({name.partition("|")[0] for name in asleep} - {EVERY})
 
-    def arms(names: Iterable[str]) -> Report:
+    def arms(name: str) -> Report:
         told: Report = {}
         for arm in ("treated", "control"):
-            sent = sum(asleep.get(f"{name}|{arm}", 0) for name in names)
-            back = sum(woken.get(f"{name}|{arm}", 0) for name in names)
+            sent, back = asleep.get(f"{name}|{arm}", 0), woken.get(f"{name}|{arm}", 0)
             told[arm] = _part(back, sent, "returned", "members")
         rates = told["treated"]["rate"], told["control"]["rate"]
         told["difference"] = None if None in rates else round(rates[0] - rates[1], 6)
@@ -209,8 +208,8 @@ def _reactivation(counts: _Counts) -> Report:
     return {
         "window_days": REACTIVATION_DAYS,
         "over_days": REACTIVATION_REPORT_DAYS,
-        **arms(rules),
-        "by_rule": {rule: arms([rule]) for rule in rules},
+        **arms(EVERY),
+        "by_rule": {rule: arms(rule) for rule in rules},
     }
 
 

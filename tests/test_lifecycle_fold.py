@@ -11,6 +11,7 @@ from observing_kit import Log, Said, event, of_ours, transition
 
 from agents.observer import FOLLOWED, Observing
 from models.lifecycle import (
+    EVERY,
     KEPT_TREATED,
     NOW,
     Counts,
@@ -52,17 +53,16 @@ def facts(said: Iterable[Said]) -> list[Fact]:
 class Counted:
     """One member, folded batch by batch as the store does it."""
 
-    def __init__(self, anonymous: bool = False) -> None:
+    def __init__(self) -> None:
         self.raw = pack(Life())
         self.orders: dict[str, Order] = {}
         self.counts: Counts = {}
         self.changes: list[Change] = []
-        self._anonymous = anonymous
 
     def fold(self, *said: Said, counted: bool = True) -> Change:
         labels = lambda _kind, name: name  # noqa: E731
         told = facts(said)
-        change = fold(self.raw, told, self.orders, labels, self._anonymous, counted)
+        change = fold(self.raw, told, self.orders, labels, counted)
         self.raw = pack(change.life)
         for counter, moved in change.counts.items():
             self.counts[counter] = self.counts.get(counter, 0) + moved
@@ -85,7 +85,14 @@ def bought(order: str, at: int, total: float = 10.0, member: str = "m1", **field
     return event("purchase", member, at, order_id=order, total=total, **fields)
 
 
-def trigger(at: int, stage: str = "dormant", name: str = "t1", evidence: str = "") -> Said:
+def lost(at: int) -> Said:
+    said = {"type": "transition", "kind": "stage", "before": "lead", "after": "lost", "why": ""}
+    return of_ours("decisions", {**said, "at": rfc3339(at), "anonymous_id": "a1"})
+
+
+def trigger(
+    at: int, stage: str = "dormant", name: str = "t1", evidence: str = "", rule: str = "recall"
+) -> Said:
     reason: dict[str, Any] = {"text": "quiet", "kind": "absence", "evidence": []}
     if evidence:
         reason["evidence"] = [{"type": "visit", "occurred_at": evidence}]
@@ -95,9 +102,10 @@ def trigger(at: int, stage: str = "dormant", name: str = "t1", evidence: str = "
             "type": "trigger",
             "trigger_id": name,
             "member_id": "m1",
-            "rule": "recall",
+            "rule": rule,
             "stage": stage,
             "due_at": rfc3339(at),
+            "raised_at": rfc3339(at),
             "reason": reason,
         },
     )
@@ -237,16 +245,19 @@ def test_a_member_who_joins_is_active_on_the_days_before_too() -> None:
 
 
 def test_an_anonymous_id_is_a_lead_until_it_is_lost() -> None:
-    one = Counted(anonymous=True)
+    one = Counted()
     one.fold(event("view_item", None, after(), anonymous_id="a1", item_id="i"))
     day = {(TODAY, "leads"): 1, (TODAY, "heard"): 1}
     assert one.left == {(NOW, "stage|lead"): 1, (NOW, "events"): 1, **day}
-    lost = {"type": "transition", "kind": "stage", "before": "lead", "after": "lost", "why": ""}
-    gone = of_ours("decisions", {**lost, "at": rfc3339(after(180)), "anonymous_id": "a1"})
-    change = one.fold(gone)
+    change = one.fold(lost(after(180)), lost(after(180)))
     assert one.of("stage|lead") == one.of("stage|lost") == 0
-    assert change.life == Life()
+    assert one.of("moves|lead>lost") == 1
+    assert change.life == Life(gone=after(180))
     assert change.entries == []
+    one.fold(event("view_item", None, after(179), anonymous_id="a1", item_id="i"))
+    assert one.of("stage|lead") == 0
+    one.fold(event("view_item", None, after(181), anonymous_id="a1", item_id="i"))
+    assert one.of("stage|lead") == one.of("leads", day_key(day_of(after(181)))) == 1
 
 
 # --- stages ---
@@ -326,16 +337,33 @@ def test_who_is_held_out_is_the_control_and_others_are_neither() -> None:
     told = {name: n for (_, name), n in one.left.items() if "recall|control" in name}
     assert told == {"asleep|recall|control": 1, "woken|recall|control": 1}
     days = {key for key, name in one.left if name == "woken|recall|control"}
-    assert days == {day_key(day_of(after(at))) for at in (100, 101)}
+    assert days == {day_key(day_of(after(100)))}
     assert not [name for _, name in one.left if "treated" in name]
 
 
 def test_more_treatments_than_a_life_remembers_keep_what_they_added() -> None:
     one = Counted()
     for number in range(3 * KEPT_TREATED):
-        one.fold(trigger(after(100 + number), name=f"t{number}"))
+        one.fold(trigger(after(100 + 15 * number), name=f"t{number}"))
     assert len(one.life.treated) == KEPT_TREATED
-    assert sum(n for (_, name), n in one.left.items() if name.startswith("asleep|")) == 24
+    sent = sum(n for (_, name), n in one.left.items() if name == "asleep|recall|treated")
+    assert sent == 3 * KEPT_TREATED
+
+
+def test_a_member_counts_once_in_a_window_for_each_rule_and_once_for_all() -> None:
+    one = Counted()
+    for number, (rule, at) in enumerate(
+        [("recall", 100), ("gift", 103), ("recall", 110), ("gift", 114), ("recall", 115)]
+    ):
+        one.fold(trigger(after(at), name=f"t{number}", rule=rule))
+    one.fold(event("visit", "m1", after(116)))
+    days = {"recall": [100, 115], "gift": [103], EVERY: [100, 115]}
+    for rule, opened in days.items():
+        sent = {key for key, name in one.left if name == f"asleep|{rule}|treated"}
+        assert sent == {day_key(day_of(after(at))) for at in opened}
+    back = {key for key, name in one.left if name == f"woken|{EVERY}|treated"}
+    assert back == {day_key(day_of(after(115)))}
+    assert {n for (_, name), n in one.left.items() if name.startswith(("asleep", "woken"))} == {1}
 
 
 # --- what we said ---
@@ -365,7 +393,7 @@ def test_triggers_cancellations_and_what_is_held_back_are_counted_by_rule_and_da
     kinds = [entry.what["kind"] for entry in one.changes[0].entries]
     assert kinds == ["trigger", "cancelled", "decision", "decision", "decision"]
     assert one.changes[0].entries[2].what["why_zh"] == "属于 recall 的对照组"
-    assert [said["kind"] for _, said in one.changes[0].feed] == ["trigger", "cancelled"]
+    assert [news.what["kind"] for news in one.changes[0].feed] == ["trigger", "cancelled"]
     assert one.changes[1].feed == []
 
 
@@ -375,11 +403,25 @@ def test_a_prediction_is_worth_something_until_a_newer_one() -> None:
     foreseen = {"churn_smoothed": 0.25, "expected_value": 12.5, "churn": 0.2, "model": "x"}
     for day, value in (("2023-11-20", 12.5), ("2023-11-27", 8.0), ("2023-11-20", 12.5)):
         told = {**foreseen, "as_of": day, "expected_value": value}
-        one.fold(of_ours("member-updates", {"member_id": "m1", "foreseen": told}))
+        update = {"member_id": "m1", "foreseen": told, "updated_at": f"{day}T10:00:00.000Z"}
+        one.fold(of_ours("member-updates", update))
     assert one.of("expected|unknown") == 800
     [score] = one.changes[1].entries
-    assert rfc3339(score.at) == "2023-11-21T00:00:00.000Z"
     assert score.what == {"kind": "score", "churn": 0.25, "expected_value": 12.5}
+
+
+def test_a_prediction_is_dated_by_its_day_but_never_later_than_it_was_told() -> None:
+    one = Counted()
+    foreseen = {"churn_smoothed": 0.25, "expected_value": 12.5, "as_of": "2023-11-20"}
+    dated = []
+    for updated_at in ("2023-11-20T09:00:00.000Z", "2023-11-20T10:00:00.000Z"):
+        update = {"member_id": "m1", "foreseen": foreseen, "updated_at": updated_at}
+        dated += one.fold(of_ours("member-updates", update)).entries
+    later = {"foreseen": {**foreseen, "churn_smoothed": 0.5}, "member_id": "m1"}
+    update = {**later, "updated_at": "2023-11-25T10:00:00.000Z"}
+    dated += one.fold(of_ours("member-updates", update)).entries
+    told = [rfc3339(entry.at) for entry in dated]
+    assert told == ["2023-11-20T09:00:00.000Z", "2023-11-21T00:00:00.000Z"]
 
 
 # --- finding, telling, forgetting ---
@@ -515,3 +557,43 @@ def test_whatever_the_order_of_the_topics_and_the_batches_the_counters_are_the_s
     assert {key: n for key, n in plain.left.items() if key in contributions(plain.life)} == {
         key: n for key, n in contributions(plain.life).items() if n
     }
+
+
+@st.composite
+def _leads(draw: st.DrawFn) -> list[list[Said]]:
+    at = st.integers(0, 4 * 24).map(lambda hours: after(hours=hours))
+    looks = [event("view_item", None, one, anonymous_id="a1", item_id="i")
+             for one in sorted(draw(st.lists(at, max_size=6)))]  # fmt: skip
+    carts = [event("add_to_cart", None, one, anonymous_id="a1", item_id="i")
+             for one in sorted(draw(st.lists(at, max_size=3)))]  # fmt: skip
+    losses = [lost(one) for one in sorted(draw(st.lists(at, max_size=3, unique=True)))]
+    return [looks, carts, losses]
+
+
+@settings(max_examples=200, deadline=None)
+@given(_leads(), st.data())
+def test_who_is_a_lead_again_after_a_loss_does_not_depend_on_the_order_either(
+    story: list[list[Said]], data: st.DataObject
+) -> None:
+    looks, carts, losses = story
+    mixed = Counted()
+    queues = [list(topic) for topic in story if topic]
+    while queues:
+        queue = data.draw(st.sampled_from(queues))
+        size = data.draw(st.integers(1, len(queue)))
+        batch = queue[:size]
+        del queue[:size]
+        mixed.fold(*batch)
+        if data.draw(st.booleans()):
+            mixed.fold(*(one for one in batch if one.topic == "decisions"))
+        queues = [queue for queue in queues if queue]
+    gone = max((day_of(fact.at) for fact in facts(losses)), default=0)
+    signs = [day for fact in facts(looks + carts) if (day := day_of(fact.at)) >= gone]
+    expected = {(NOW, "events"): len(looks + carts), (NOW, "moves|lead>lost"): len(losses)}
+    for fact in facts(losses):
+        key = day_key(day_of(fact.at)), "move|lead>lost"
+        expected[key] = expected.get(key, 0) + 1
+    if signs:
+        first = day_key(min(signs))
+        expected |= {(NOW, "stage|lead"): 1, (first, "leads"): 1, (first, "heard"): 1}
+    assert mixed.left == {counter: number for counter, number in expected.items() if number}

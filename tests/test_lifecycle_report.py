@@ -92,14 +92,18 @@ def test_windows_end_where_their_outcome_is_known() -> None:
     days: dict[int, dict[str, int]] = {}
     for back in range(DAYS_READ + 1):
         days[TODAY - back] = {
-            "joined|app": 2, "activated|app": 1, "asleep|recall|treated": 3,
-            "woken|recall|treated": 2, "asleep|recall|control": 3, "woken|recall|control": 1,
+            "joined|app": 2, "activated|app": 1, "asleep|*|treated": 3,
+            "woken|*|treated": 2, "asleep|*|control": 3, "woken|*|control": 1,
+            "asleep|recall|treated": 2, "woken|recall|treated": 1, "asleep|gift|treated": 2,
             "leads": 10, "leads_joined": 1, "linked": 1, "referred": 1, "orders": 2, "sales": 5000,
         }  # fmt: skip
     told = of({"members|app": 9, "members_in|dormant": 3, "members_in|new": 6}, days)
     assert told["activation"]["joined"] == 60
     assert told["activation"]["by_source"]["app"]["rate"] == 0.5
     assert told["reactivation"]["treated"]["members"] == 270
+    by_rule = told["reactivation"]["by_rule"]
+    assert by_rule["recall"]["treated"] == {"returned": 90, "members": 180, "rate": 0.5}
+    assert (set(by_rule), by_rule["gift"]["treated"]["returned"]) == ({"recall", "gift"}, 0)
     assert told["reactivation"]["difference"] == pytest.approx(1 / 3, abs=1e-6)
     assert told["lead_to_member"]["rate"] == 0.2
     assert told["referral"]["rate"] == 0.5

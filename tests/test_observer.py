@@ -184,7 +184,14 @@ def trigger(member: str, at: int, name: str, rule: str = "recall") -> Said:
     told = {"type": "trigger", "trigger_id": name, "member_id": member, "rule": rule}
     reason = {"text": "no order for long", "kind": "absence"}
     return of_ours(
-        "triggers", {**told, "stage": "dormant", "due_at": rfc3339(at), "reason": reason}
+        "triggers",
+        {
+            **told,
+            "stage": "dormant",
+            "due_at": rfc3339(at),
+            "raised_at": rfc3339(at + HOUR),
+            "reason": reason,
+        },
     )
 
 
@@ -217,16 +224,27 @@ async def test_pages_find_a_member_by_order_and_contact_and_read_the_timeline(
         assert await store.member_by_contact(DIGEST) == "m1"
         assert await store.member_by_order("o2") is None
         assert await store.member_by_contact("cd" * 32) is None
-        told = await store.timeline("m1")
+        told, older = await store.timeline("m1")
+        assert older is None
         assert [(one["kind"], one["at"]) for one in told] == [
             ("trigger", rfc3339(at + 2)),
             ("stage", rfc3339(at + 1)),
             ("event", rfc3339(at + 1)),
             ("event", rfc3339(at)),
         ]
-        assert await store.timeline("m1", 2) == told[:2]
-        assert await store.timeline("m1", before=at + 1) == told[3:]
-        assert len(await store.timeline("tester")) == 1
+        paged: list[dict[str, Any]] = []
+        for number in range(len(told)):  # two of them share an instant
+            page, older = await store.timeline("m1", 1, older)
+            assert (older is None) == (number + 1 == len(told))
+            paged += page
+        assert paged == told
+        page, older = await store.timeline("m1", 2)
+        assert await store.timeline("m1", before=older) == (told[2:], None)
+        assert await store.timeline("m1", before=rfc3339(at + 1)) == (told[3:], None)
+        with pytest.raises(ValueError, match="neither RFC 3339 nor"):
+            await store.timeline("m1", before="yesterday")
+        [tested], _ = await store.timeline("tester")
+        assert tested["type"] == "visit"
         assert await store.totals() == {"events": 2, "triggers": 1, "cancelled": 0, "members": 1}
         assert (await store.stages())["new"] == 1
         [flow] = await store.flows()
@@ -253,21 +271,44 @@ async def test_who_is_erased_is_found_by_nothing(world: World) -> None:
                 event("link", "m1", BEGINNING, other_id=DIGEST, kind="phone_sha256"),
                 event("purchase", "m1", BEGINNING, order_id="o1", total=5),
                 event("purchase", "m2", BEGINNING, order_id="o2", total=5),
+                trigger("m1", BEGINNING, "t1"),
+                trigger("m2", BEGINNING, "t2"),
+                transition("m1", rfc3339(BEGINNING), "lead", "new", "first order"),
             ]
         )
         await until(lambda: is_through(world, store))
         assert await store.member_by_order("o1") == "m1"
+        assert len(await store.feed()) == 3
         await world.send([event("erase", "m1", BEGINNING + DAY)])
         await until(lambda: is_through(world, store))
         assert await store.member_by_order("o1") is None
         assert await store.member_by_contact(DIGEST) is None
-        assert await store.timeline("m1") == []
+        assert await store.timeline("m1") == ([], None)
         names = [key.decode() async for key in store._redis.scan_iter(match=f"{store._prefix}*")]
         named = [name for name in names if "m1" in name or "o1" in name or DIGEST in name]
         assert named == []
         for name in names:
             assert name.endswith("observed") or b"m1" not in await store._redis.dump(name)
         assert (await store.totals())["members"] == 1
+        [(_, left)] = await store.feed()
+        assert left["member_id"] == "m2"
+        await store.close()
+
+
+async def test_what_is_past_is_no_news_unless_time_is_made(world: World) -> None:
+    now = BEGINNING + DAY
+    said = [
+        trigger("m1", now - 3 * HOUR, "long ago"),
+        trigger("m2", now - 3 * HOUR // 2, "due long ago and sent just now"),
+        transition("m3", rfc3339(now - 2 * HOUR), "lead", "new"),
+        transition("m4", rfc3339(now), "lead", "new"),
+    ]
+    for time, expected in ((now, {"m2", "m4"}), (None, {"m1", "m2", "m3", "m4"})):
+        prefix = f"o-{world.tag}:{time}:"
+        store = ObservedStore.connect(world.redis, prefix, 30_000, lambda time=time: time)
+        await Log(said).counted(store, [])
+        assert {entry["member_id"] for _, entry in await store.feed()} == expected
+        assert (await store.totals())["triggers"] == 2
         await store.close()
 
 
@@ -278,7 +319,7 @@ async def test_timelines_and_the_feed_are_bounded(world: World) -> None:
     async with running(world, store):
         await world.send([*looks, *sent])
         await until(lambda: is_through(world, store))
-        assert len(await store.timeline("m1", 1000)) == TIMELINE_KEPT
+        assert len((await store.timeline("m1", 1000))[0]) == TIMELINE_KEPT
         assert await store._redis.xlen(f"{store._prefix}feed") < FEED_KEPT + 200
         await store.close()
 
