@@ -70,7 +70,8 @@ class MemberLookup:
         """Return the member's JSON document; None when nothing is known.
 
         A row of our own is right at this moment; the store may be a little behind, and when it is
-        away the lane's owner is asked. Raises ``Unavailable``, and ``NotHere`` if only ``here``.
+        away, or has nothing (it may have lost what it had), the lane's owner is asked. Raises
+        ``Unavailable``, and ``NotHere`` if only ``here``.
         """
         row, ours = self.row(identity, anonymous=anonymous)
         if ours:
@@ -80,7 +81,10 @@ class MemberLookup:
         away = "Redis did not answer a moment ago"
         if time.monotonic() >= self._avoided_until:
             try:
-                return await self.store.document(identity, anonymous)
+                kept = await self.store.document(identity, anonymous)
+                if kept is not None:
+                    return kept
+                away = "Redis has no such document"
             except StoreUnavailable as error:
                 self._avoided_until = time.monotonic() + AVOIDED_SECONDS
                 away = str(error)

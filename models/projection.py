@@ -8,7 +8,7 @@ from typing import Literal
 
 from models.events import CLASS_OF
 from models.explaining import recent_items, said
-from models.facts import activity_at, cart_of, opted_out
+from models.facts import activity_at, cart_of, opted_out, refuses
 from models.foreseeing import foreseen
 from models.marks import instant_of
 from models.member import Member
@@ -18,7 +18,15 @@ from models.rulebook import RuleBook
 from models.stages import BANDS, STAGES
 from models.standing import GIVEN_BACK, RAISED, SENT, OpenTrigger
 from models.times import rfc3339
-from models.triggers import Belongs, Carries, ContextItem, LastTrigger, MemberUpdate, RfmScores
+from models.triggers import (
+    Belongs,
+    Carries,
+    ConsentSaid,
+    ContextItem,
+    LastTrigger,
+    MemberUpdate,
+    RfmScores,
+)
 
 _TYPES = tuple(CLASS_OF)
 _ACTIVE = STAGES.index("active")
@@ -89,6 +97,7 @@ def project(
         member_id=member_id,
         anonymous_id=anonymous_id,
         last_triggers=_last_triggers(member, book),
+        consents=tuple(_consents(member)),
     )
 
 
@@ -98,6 +107,13 @@ def muted_until(member: Member) -> str | None:
     if standing is None or standing.muted_until <= member.advanced_to:
         return None
     return rfc3339(standing.muted_until)
+
+
+def _consents(member: Member) -> Iterator[ConsentSaid]:
+    for name in sorted(member.consent):
+        said, _, channel = name.partition(":")
+        purpose: Literal["marketing", "service"] = "service" if said == "service" else "marketing"
+        yield ConsentSaid(channel, purpose, not refuses(member, purpose, channel))
 
 
 def _last_triggers(member: Member, book: RuleBook | None) -> tuple[LastTrigger, ...]:

@@ -268,6 +268,14 @@ class LastTrigger(msgspec.Struct, frozen=True, omit_defaults=True):
     trigger_id: str | None = None
 
 
+class ConsentSaid(msgspec.Struct, frozen=True):
+    """What the member's latest word is on a channel (or ``all``) and a purpose."""
+
+    channel: str
+    purpose: Literal["marketing", "service"]
+    granted: bool
+
+
 class MemberUpdate(
     msgspec.Struct,
     frozen=True,
@@ -312,6 +320,8 @@ class MemberUpdate(
     erased: bool = False
     # The newest first, as far as the member's row remembers them.
     last_triggers: tuple[LastTrigger, ...] = ()
+    # Every word that was said; where nothing was, the policy decides.
+    consents: tuple[ConsentSaid, ...] = ()
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="dead_letter"):

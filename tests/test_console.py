@@ -478,6 +478,58 @@ def test_a_member_is_found_by_any_of_its_names_and_contacts_never_leave_the_brow
         expect(page.locator("#find-said")).to_contain_text("Nobody is known by “nobody-at-all”")
 
 
+UNKNOWN_CONTACTS = [
+    "+86 139 9999 8888",
+    "(0571) 9999-8888",
+    "139.9999.8888",
+    "99998888",
+    "user99998888@localhost",
+    "ann 99998888@x.com",
+]
+
+
+def test_what_looks_like_a_contact_is_sent_as_a_hash_or_not_at_all(
+    chromium: Browser, shop: Shop
+) -> None:
+    with opened(chromium, shop, clean=False) as page:
+        alive(page)
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.url + (request.post_data or "")))
+        for kind in ("auto", "contact"):
+            page.select_option("#find-kind", kind)
+            for contact in UNKNOWN_CONTACTS:
+                asked = len([url for url in sent if "/lookup?" in url])
+                find(page, contact)
+                said = page.locator("#find-said")
+                expect(said).to_contain_text(f"“{contact}” as a")
+                needs = "@" not in contact and "+" not in contact
+                assert ("country code" in said.inner_text()) is needs
+                lookups = [url for url in sent if "/lookup?" in url][asked:]
+                assert [re.sub("[0-9a-f]{64}$", "", one.partition("?")[2]) for one in lookups] == [
+                    "contact="
+                ]
+        page.select_option("#find-kind", "order")
+        find(page, "99998888")
+        expect(page.locator("#find-said")).to_have_text("Nobody is known by “99998888”.")
+        assert sent[-1].endswith("/lookup?order=99998888")
+        page.evaluate("location.hash = '#member=ann'")
+        expect(page.locator("#member-name")).to_have_text("ann")
+        expect(page.locator("#find-said")).to_have_text("")
+
+
+def test_consent_is_told_as_it_was_said(chromium: Browser, shop: Shop) -> None:
+    with opened(chromium, shop, "/#member=ann") as page:
+        page.wait_for_selector("#timeline li")
+        assert re.search(r"Consent\s+nothing said", page.inner_text(".facts"))
+        shop.tell("consent", "ann", channel="sms", purpose="marketing", granted=True)
+        shop.tell("consent", "ann", channel="all", purpose="service", granted=False)
+        facts = page.locator(".facts")
+        expect(facts).to_contain_text("agreed to marketing by sms")
+        expect(facts).to_contain_text("refused service messages by every channel")
+        page.click("#language")
+        expect(facts).to_contain_text("已同意营销消息")
+
+
 def test_a_member_is_told_with_what_happened_and_what_is_ahead(
     chromium: Browser, shop: Shop
 ) -> None:

@@ -1,5 +1,6 @@
 """What a worker answers over HTTP, asked over a real socket on loopback."""
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -8,7 +9,8 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 import pytest
-from web_kit import BOOK, NOW, World, free_port, get, served
+from web_kit import BOOK, NOW, TOKEN, World, free_port, get, served
+from yarl import URL
 
 from app.web import openapi
 from app.web.access import Access
@@ -20,6 +22,7 @@ from models.model import Decision, Model
 from models.training import Trainer
 
 NUL_AND_SLASH = "a/b?c#d%2F \x00 \N{GRINNING FACE}"
+BRACES = "{a}}{\nb"
 SECRET = "hunter2"
 
 
@@ -70,11 +73,21 @@ async def test_an_anonymous_id_is_not_a_member_of_the_same_name() -> None:
         assert body["reason"] == "there is no member 'x'"
 
 
-async def test_any_id_that_an_event_may_have_can_be_asked_for() -> None:
-    world = World(documents={(NUL_AND_SLASH, False): b"{}"})
+@pytest.mark.parametrize("identity", [NUL_AND_SLASH, BRACES])
+async def test_any_id_that_an_event_may_have_can_be_asked_for(identity: str) -> None:
+    world = World(documents={(identity, False): b"{}"}, timelines={identity: timeline()})
     async with served(world) as session:
-        url = f"/members/{quote(NUL_AND_SLASH, safe='')}"
+        url = f"/members/{quote(identity, safe='')}"
         assert await get(session, url) == (200, {})
+        for part in ("timeline", "decisions", "ahead"):
+            status, body = await get(session, f"{url}/{part}")
+            assert (status, body["member_id"]) == (200, identity)
+        status, body = await get(session, f"{url}/why")
+        assert (status, body["error"]) == (404, "unknown_member")
+        until, bearer = {"until": str(NOW + 1000)}, {"Authorization": f"Bearer {TOKEN}"}
+        async with session.post(f"{url}/mute", json=until, headers=bearer) as answer:
+            assert answer.status == 202
+    assert world.muted[0][0] == identity
 
 
 async def test_a_worker_that_is_asked_for_its_own_rows_says_when_the_member_is_elsewhere() -> None:
@@ -187,6 +200,28 @@ async def test_a_defect_is_logged_and_not_shown(caplog: pytest.LogCaptureFixture
     assert SECRET in caplog.text
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "GET /members/" + "secret" * 4000 + " HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /members/secret HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET /members/secret HTTP/1.1\r\nsecret\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_one_line_in_the_log_without_what_was_asked(
+    request_: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(World()) as session:
+        url = URL(str(session._base_url))
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(request_.encode())
+        assert b"400" in await reader.readline()
+        writer.close()
+    assert "secret" not in caplog.text
+    assert "Traceback" not in caplog.text
+    assert len(caplog.records) == 1
+
+
 async def test_a_second_worker_takes_the_next_free_port() -> None:
     access = Access(Secret(), loopback=True)
     first, second = HttpServer(World().sources(), access), HttpServer(World().sources(), access)
@@ -227,6 +262,10 @@ async def test_a_timeline_is_the_newest_first_and_goes_on_before_an_instant() ->
         for before in ("2026-11-21T09:00:00Z", "2026-11-21T17:00:00%2B08:00", "1795251600000"):
             _, body = await get(session, f"/members/m1/timeline?limit=1&before={before}")
             assert body["entries"] == timeline()[1:2]
+        _, body = await get(session, f"/members/m1/timeline?limit=2&before={body['next']}")
+        assert (body["entries"], body["next"]) == (timeline()[2:], None)
+        status, body = await get(session, "/members/m1/timeline?before=yesterday")
+        assert (status, body["error"]) == (400, "bad_request")
 
 
 async def test_decisions_are_what_was_decided_and_no_more() -> None:
@@ -259,7 +298,11 @@ async def test_members_are_listed_by_stage_and_by_risk_in_parts() -> None:
             {"member_id": "m1", "since": "2026-11-21T09:59:59.000Z"},
         ]
         _, body = await get(session, "/members?risk=1&limit=1&offset=1")
-        assert body["members"] == [{"member_id": "m1", "churn": 0.1}]
+        assert body == {"members": [{"member_id": "m1", "churn": 0.1}], "trusted": False}
+        world.newest_model = made_model(labels=500.0, auc=0.8)
+        assert (await get(session, "/members?risk=1"))[1]["trusted"] is True
+        world.newest_model = made_model()
+        assert (await get(session, "/members?risk=1"))[1]["trusted"] is False
 
 
 # --- what is told of all --------------------------------------------------------------------------
@@ -311,7 +354,7 @@ async def test_one_picture_has_everything() -> None:
         assert status == 200
         assert body["redis"] == "up"
         assert body["now"] == "2026-11-21T10:00:00.000Z"
-        assert body["counters"]["events"] == 5
+        assert body["counters"] == world.counted
         assert [one["id"] for one in body["feed"]] == ["1-0"]
         assert len(body["rules"]) == len(BOOK.rules)
         assert body["model"] is None

@@ -106,6 +106,19 @@ async def test_the_owner_is_asked_when_the_store_is_away() -> None:
     assert await found.document("far", anonymous=False) is None
 
 
+async def test_the_owner_is_asked_when_the_store_has_lost_what_it_had() -> None:
+    store, owner = Store(), Owner()
+    store.documents.clear()
+    owner.answers["/members/far?here=1&anonymous=0"] = document("owner")
+    found = lookup(store, owner)
+    assert await found.document("far", anonymous=False) == document("owner")
+    assert await found.document("far away", anonymous=False) is None
+    assert store.asked == 2
+    owner.down = True
+    with pytest.raises(Unavailable, match="no such document; the worker that owns"):
+        await found.document("far", anonymous=False)
+
+
 async def test_a_store_that_did_not_answer_is_left_alone_for_a_moment() -> None:
     store, owner = Store(), Owner()
     store.down = True

@@ -8,13 +8,20 @@ const what = byId("find-what");
 const kind = byId("find-kind");
 const saying = byId("find-said");
 
+const plain = (text) => text.normalize("NFKC").trim().replace(/^(tel|mailto):/i, "");
+const isMail = (text) => plain(text).includes("@");
+const digitsOf = (text) => plain(text).replace(/\D/g, "");
+const isAbroad = (text) => /^[\s(]*(\+|00)/.test(plain(text));
+// A number that begins with 00 has two digits more.
+const isPhone = (text) => /^[\d\s+()./\u2010-\u2015-]+$/.test(plain(text))
+  && digitsOf(text).length >= 7 && digitsOf(text).length <= 17;
+
 /** As the engine knows contacts: an e-mail in lower case, a phone as digits and one leading plus. */
 export function normalised(contact) {
-  const trimmed = contact.trim();
-  if (trimmed.includes("@")) return trimmed.toLowerCase();
-  const digits = trimmed.replace(/\D/g, "");
-  if (trimmed.startsWith("+")) return `+${digits}`;
-  return digits.startsWith("00") ? `+${digits.slice(2)}` : digits;
+  if (isMail(contact)) return plain(contact).toLowerCase();
+  const digits = digitsOf(contact);
+  if (!isAbroad(contact)) return digits;
+  return `+${plain(contact).includes("+") ? digits : digits.slice(2)}`;
 }
 
 export async function hashed(contact) {
@@ -23,15 +30,19 @@ export async function hashed(contact) {
   return [...new Uint8Array(digest)].map((one) => one.toString(16).padStart(2, "0")).join("");
 }
 
-const isMail = (text) => /^\S+@\S+\.\S+$/.test(text);
-const isPhone = (text) => /^(\+|00)?[\d\s().-]{7,20}$/.test(text) && /\d{7}/.test(text.replace(/\D/g, ""));
-
 /** What is asked for, one after the other, until somebody is found. */
 function questions(text, chosen) {
   if (chosen !== "auto") return [chosen];
-  if (isMail(text)) return ["contact"];
-  // An order or a member may have a number that looks like a phone's.
-  return isPhone(text) ? ["contact", "id", "order"] : ["id", "order"];
+  // An id or an order may look like a contact: who means one says so.
+  return isMail(text) || isPhone(text) ? ["contact"] : ["id", "order"];
+}
+
+/** That nobody was found, by what, and what may help. */
+function nobody(text, asked) {
+  if (!asked.includes("contact")) return t("find_none", { what: text });
+  const said = [t(isMail(text) ? "find_none_mail" : "find_none_phone", { what: text })];
+  if (!isMail(text) && !isAbroad(text)) said.push(t("find_national"));
+  return said.join(" ");
 }
 
 async function query(question, text) {
@@ -41,16 +52,13 @@ async function query(question, text) {
 
 async function find(text) {
   const asked = questions(text, kind.value);
-  if (asked.includes("contact") && !globalThis.crypto?.subtle) {
-    if (asked.length === 1) return { said: t("find_insecure") };
-    asked.shift();
-  }
+  if (asked.includes("contact") && !globalThis.crypto?.subtle) return { said: t("find_insecure") };
   for (const question of asked) {
     const { ok, status, body } = await get(`/lookup?${await query(question, text)}`);
     if (ok) return { member: body.member_id };
     if (status !== 404) return { said: t("find_failed", { why: body.reason ?? status }) };
   }
-  return { said: t("find_none", { what: text }) };
+  return { said: nobody(text, asked) };
 }
 
 byId("find").addEventListener("submit", async (submitted) => {
@@ -68,3 +76,6 @@ byId("find").addEventListener("submit", async (submitted) => {
   if (location.hash === hash) dispatchEvent(new HashChangeEvent("hashchange"));
   else location.hash = hash;
 });
+
+// What was said of a search is not about the next member's page.
+addEventListener("hashchange", () => setText(saying, ""));

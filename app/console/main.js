@@ -97,7 +97,8 @@ function takeFigures({ redis, counters }) {
   state.away = redis === "away";
   // What is not known now stays as it was last known.
   if (!state.away) {
-    state.counters = counters;
+    // A picture has no speed: only the stream counts twice.
+    state.counters = { ...state.counters, ...counters };
     state.heard = Date.now();
   }
   drawCounters();

@@ -71,6 +71,24 @@ function items(list) {
     item.price ? soft(` ${number(item.price, 2)}`) : null)));
 }
 
+/** What the member agreed to and refused; who said nothing may be written to or not. */
+function consent(said) {
+  if (!said.length) return t("consent_none");
+  const lines = [];
+  for (const granted of [true, false]) {
+    for (const purpose of ["marketing", "service"]) {
+      const channels = said.filter((one) => one.granted === granted && one.purpose === purpose)
+        .map((one) => (one.channel === "all" ? t("consent_all") : one.channel));
+      if (!channels.length) continue;
+      const what = t("consent_of", {
+        purpose: t(`purpose_${purpose}`), channels: channels.join(", "),
+      });
+      lines.push(h("div", null, t(granted ? "consent_yes" : "consent_no", { what })));
+    }
+  }
+  return lines;
+}
+
 function facts(document_) {
   const d = document_;
   const foreseen = trusted() ? d.foreseen : null;
@@ -87,8 +105,7 @@ function facts(document_) {
     fact("fact_rfm", d.rfm ? rfm(d.rfm) : soft(t("not_yet"))),
     d.tier ? fact("fact_tier", d.tier) : null,
     (d.points ?? null) === null ? null : fact("fact_points", number(d.points)),
-    fact("fact_consent", d.opted_out?.length
-      ? t("may_not", { channels: d.opted_out.join(", ") }) : t("may_write")),
+    fact("fact_consent", consent(d.consents ?? [])),
     d.tags?.length ? fact("fact_tags", chips(d.tags.map((tag) => tag.tag))) : null,
     d.segments?.length
       ? fact("fact_segments", chips(d.segments.map((one) => named("segment", one.segment)))) : null,
@@ -156,7 +173,7 @@ function timelineParts() {
   if (!entries.length) return [h("p", { class: "none" }, t("timeline_none"))];
   return [
     ...days(entries),
-    shown.complete ? null : h("button", { type: "button", id: "earlier", onclick: earlier }, t("more")),
+    shown.next === null ? null : h("button", { type: "button", id: "earlier", onclick: earlier }, t("more")),
   ].filter(Boolean);
 }
 
@@ -216,7 +233,7 @@ async function load(id) {
   const [answer, timeline] = await Promise.all([
     get(path(id)), get(`${path(id)}/timeline?limit=${PAGE}`),
   ]);
-  return { answer, timeline, entries: timeline.body.entries ?? [] };
+  return { answer, timeline, entries: timeline.body.entries ?? [], next: timeline.body.next ?? null };
 }
 
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
@@ -228,7 +245,7 @@ async function refresh(whole = false) {
   if (shown !== before || !told.answer.ok) return;
   const changed = !same(told.answer.body, before.answer.body)
     || !same(told.timeline.body, before.timeline.body);
-  Object.assign(before, told, { complete: told.entries.length < PAGE });
+  Object.assign(before, told);
   if (!changed) return;
   const words = byId("mute-said")?.textContent ?? "";
   if (whole) draw();
@@ -238,20 +255,19 @@ async function refresh(whole = false) {
 
 async function earlier() {
   const before = shown;
-  const oldest = before.entries.at(-1).at;
-  const answer = await get(`${path(before.id)}/timeline?limit=${PAGE}&before=${encodeURIComponent(oldest)}`);
-  if (shown !== before || !answer.ok) return;
-  const known = new Set(before.entries.map((entry) => JSON.stringify(entry)));
-  const older = (answer.body.entries ?? []).filter((entry) => !known.has(JSON.stringify(entry)));
-  before.entries = [...before.entries, ...older];
-  before.complete = older.length === 0;
+  const from = before.next;
+  const answer = await get(`${path(before.id)}/timeline?limit=${PAGE}&before=${encodeURIComponent(from)}`);
+  // Asked for twice, it is shown once.
+  if (shown !== before || before.next !== from || !answer.ok) return;
+  before.entries = [...before.entries, ...answer.body.entries];
+  before.next = answer.body.next;
   before.older = true;
   byId("timeline").replaceChildren(...timelineParts());
   byId("earlier")?.focus();
 }
 
 export async function open(id) {
-  const mine = { id, answer: null, timeline: null, entries: [], complete: false, older: false };
+  const mine = { id, answer: null, timeline: null, entries: [], next: null, older: false };
   shown = mine;
   section.hidden = false;
   draw();
@@ -259,7 +275,7 @@ export async function open(id) {
   section.scrollIntoView({ block: "start" });
   const told = await load(id);
   if (shown !== mine) return;
-  Object.assign(mine, told, { complete: told.entries.length < PAGE });
+  Object.assign(mine, told);
   draw();
   byId("member-name").focus({ preventScroll: true });
 }

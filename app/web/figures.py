@@ -82,14 +82,14 @@ class Figures:
         observed = self._of.observed
         redis: Literal["up", "away"] = "up"
         try:
-            counters = await self.counters()
+            counters = await self.totals()
             stages = await self.stages()
             feed: list[Any] = [
                 {**entry, "id": name} for name, entry in await observed.feed(None, shapes.NEWS)
             ]
             rules = await self.rules()
         except StoreUnavailable:
-            counters, stages, feed = shapes.Counters(), shapes.Stages([], []), []
+            counters, stages, feed = shapes.Totals(), shapes.Stages([], []), []
             rules, redis = self.rule_rows(None), "away"
         return shapes.Live(
             now=rfc3339(self._of.now()),
@@ -102,10 +102,10 @@ class Figures:
             model=self.model(),
         )
 
-    async def counters(self) -> shapes.Counters:
+    async def totals(self) -> shapes.Totals:
         """Return what has been counted; raises ``StoreUnavailable``."""
         totals = await self._of.observed.totals()
-        return shapes.Counters(
+        return shapes.Totals(
             events=totals.get("events", 0),
             triggers=totals.get("triggers", 0),
             cancelled=totals.get("cancelled", 0),
@@ -174,6 +174,11 @@ def stage_counts(counts: Mapping[str, int]) -> list[shapes.StageCount]:
     ]
 
 
+def is_trusted(model: Model) -> bool:
+    """Tell whether anything says how good the model is; before, its scores mean little."""
+    return model.figures.active.auc is not None
+
+
 def model_row(model: Model, drift: bool) -> shapes.ModelRow:
     """Return what is told of a model."""
     active = model.figures.active
@@ -181,7 +186,7 @@ def model_row(model: Model, drift: bool) -> shapes.ModelRow:
         version=model.version,
         valid_from=_date(model.valid_from),
         learned=model.figures.learned[0],
-        trusted=active.auc is not None,
+        trusted=is_trusted(model),
         labels=active.labels,
         auc=active.auc,
         ece=active.ece,

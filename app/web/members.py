@@ -1,10 +1,13 @@
 """What is asked about one member, or about whom."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 
 from app.web import replying, shapes
+from app.web.figures import is_trusted
 from app.web.instants import instant
 from app.web.ports import Sources, Unavailable
 from app.web.replying import BadRequest, Unknown
@@ -47,7 +50,7 @@ class MemberPages:
     async def decisions(self, request: web.Request, query: shapes.LimitQuery) -> web.StreamResponse:
         """Answer what was decided."""
         identity = identity_of(request)
-        entries = await self._entries(identity, shapes.ENTRIES, None)
+        entries, _ = await self._entries(identity, shapes.ENTRIES, None)
         decided = [entry for entry in entries if entry.get("kind") in _DECIDED][: query.limit]
         return replying.reply({"member_id": identity, "decisions": decided})
 
@@ -56,13 +59,14 @@ class MemberPages:
     ) -> web.StreamResponse:
         """Answer what happened and what is ahead."""
         identity = identity_of(request)
-        before = None if query.before is None else instant(query.before, "before")
-        entries = await self._entries(identity, query.limit, before)
+        entries, following = await self._entries(identity, query.limit, _place(query.before))
         try:
             ahead = await self._of.members.ahead(identity, here=False) or []
         except Unavailable:  # what happened is told all the same
             ahead = []
-        return replying.reply({"member_id": identity, "entries": entries, "ahead": ahead})
+        return replying.reply(
+            {"member_id": identity, "entries": entries, "ahead": ahead, "next": following}
+        )
 
     async def ahead(self, request: web.Request, query: shapes.HereQuery) -> web.StreamResponse:
         """Answer what is ahead."""
@@ -105,6 +109,7 @@ class MemberPages:
     async def members(self, _: web.Request, query: shapes.ListQuery) -> web.StreamResponse:
         """Answer members of a stage, or those most likely to leave."""
         listed: list[Any]
+        trusted: bool | None = None
         lists = self._of.lists
         match (query.stage, query.risk):
             case (str(stage), None):
@@ -113,13 +118,24 @@ class MemberPages:
             case (None, str()):
                 by_risk = await lists.ids_by_risk(query.offset, query.limit)
                 listed = [shapes.ListedMember(one, churn=churn) for one, churn in by_risk]
+                model = self._of.model()
+                trusted = model is not None and is_trusted(model)
             case _:
                 raise BadRequest("ask for one of stage and risk")
-        return replying.reply(shapes.Members(listed))
+        return replying.reply(shapes.Members(listed, trusted))
 
-    async def _entries(self, identity: str, limit: int, before: int | None) -> list[Any]:
-        """Return a timeline; raises ``Unknown`` when there is none and no such member."""
-        entries = list(await self._of.observed.timeline(identity, limit, before))
+    async def _entries(
+        self, identity: str, limit: int, before: str | None
+    ) -> tuple[Sequence[Any], str | None]:
+        """Return a timeline and where it goes on; raises ``Unknown`` of no member."""
+        entries, following = await self._of.observed.timeline(identity, limit, before)
         if not entries and await self._of.members.document(identity, False, here=False) is None:
             raise unknown(identity)
-        return entries
+        return entries, following
+
+
+def _place(before: str | None) -> str | None:
+    """Return a place in a timeline as it is, an instant as RFC 3339; raises ``BadRequest``."""
+    if before is None or re.fullmatch(shapes.PLACE, before):
+        return before
+    return rfc3339(instant(before, "before"))

@@ -59,9 +59,12 @@ class Observed(Protocol):
     """What all workers have seen together; each raises ``StoreUnavailable``."""
 
     async def timeline(
-        self, identity: str, limit: int = 100, before: int | None = None
-    ) -> Sequence[Mapping[str, Any]]:
-        """Return what happened to a member before an instant (epoch ms), the newest first."""
+        self, identity: str, limit: int = 100, before: str | None = None
+    ) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+        """Return what happened to a member, the newest first, and where what is older goes on.
+
+        ``before``: such a place, or an instant (RFC 3339); raises ``ValueError`` of anything else.
+        """
 
     async def member_by_order(self, order: str) -> str | None:
         """Return whose order it is."""

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import logging
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -18,6 +20,8 @@ from app.web.muting import MutePages
 from app.web.ports import Sources
 from app.web.replying import BadRequest, refusing
 from app.web.stream import Stream
+
+log = logging.getLogger(__name__)
 
 PORTS_TRIED = 100
 """A machine with more workers than this has its ports given to it."""
@@ -38,10 +42,12 @@ def create_web(sources: Sources, access: Access) -> web.Application:
     app = web.Application(middlewares=[refusing], client_max_size=LARGEST_BODY)
     for endpoint in ENDPOINTS:
         handler = _handler(endpoint, pages[endpoint.name], access)
+        # aiohttp's own ``{id}`` takes no braces; an id may have any character (a slash, encoded).
+        path = endpoint.path.replace("{id}", "{id:[^/]+}")
         if endpoint.method == "GET":
-            app.router.add_get(endpoint.path, handler, allow_head=endpoint.name != "stream")
+            app.router.add_get(path, handler, allow_head=endpoint.name != "stream")
         else:
-            app.router.add_route(endpoint.method, endpoint.path, handler)
+            app.router.add_route(endpoint.method, path, handler)
 
     async def close(_: web.Application) -> None:
         await stream.close()
@@ -124,12 +130,29 @@ def _asked(request: web.Request, query: type) -> Any:
         raise BadRequest(str(error)) from None
 
 
+class Quiet(logging.LoggerAdapter[logging.Logger]):
+    """Tells in one line what aiohttp met: its own lines hold what was asked, and tracebacks."""
+
+    def exception(  # type: ignore[override]
+        self, *_: object, exc_info: BaseException | None = None, **__: object
+    ) -> None:
+        """Say which kind of error it was."""
+        error = sys.exc_info()[1] if exc_info is None else exc_info
+        self.logger.warning("a request could not be answered: %s", type(error).__name__)
+
+    def debug(self, *_: object, **__: object) -> None:
+        """Say nothing."""
+
+
 class HttpServer:
     """The pages on a port of the running event loop."""
 
     def __init__(self, sources: Sources, access: Access) -> None:
         self._runner = web.AppRunner(
-            create_web(sources, access), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+            create_web(sources, access),
+            access_log=None,
+            logger=Quiet(log),
+            shutdown_timeout=SHUTDOWN_SECONDS,
         )
 
     async def start(self, host: str, port: int) -> str:

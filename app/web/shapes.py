@@ -23,6 +23,14 @@ FURTHEST = 100_000
 NEWS = 50
 """Entries of the feed in a first picture."""
 
+PLACE = "[0-9]{1,15}-[0-9a-f]{16}"
+"""A place in a timeline, where what is older goes on: its form, as the store makes it."""
+
+_INSTANTS = [
+    {"type": "string", "format": "date-time"},
+    {"type": "string", "pattern": "^[0-9]{1,14}$"},
+]
+
 Bit: TypeAlias = Literal["0", "1"]
 Identity: TypeAlias = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 When: TypeAlias = Annotated[
@@ -30,12 +38,7 @@ When: TypeAlias = Annotated[
     Meta(
         max_length=40,
         description="RFC 3339 with an offset, or epoch milliseconds.",
-        extra_json_schema={
-            "anyOf": [
-                {"type": "string", "format": "date-time"},
-                {"type": "string", "pattern": "^[0-9]{1,14}$"},
-            ]
-        },
+        extra_json_schema={"anyOf": _INSTANTS},
     ),
 ]
 """An instant as asked for; what it must be is checked where it is read."""
@@ -70,10 +73,22 @@ class LimitQuery(Struct, frozen=True):
 
 
 class TimelineQuery(Struct, frozen=True):
-    """How many, the newest first, and only those before an instant."""
+    """How many, the newest first, and only those before a place or an instant."""
 
     limit: Annotated[int, Meta(ge=1, le=ENTRIES)] = ENTRIES
-    before: When | None = None
+    before: (
+        Annotated[
+            str,
+            Meta(
+                max_length=40,
+                description="`next` of an answer, RFC 3339 with an offset, or epoch milliseconds.",
+                extra_json_schema={
+                    "anyOf": [*_INSTANTS, {"type": "string", "pattern": f"^{PLACE}$"}]
+                },
+            ),
+        ]
+        | None
+    ) = None
 
 
 class WhyQuery(Struct, frozen=True):
@@ -190,11 +205,15 @@ class Ahead(Struct, frozen=True, omit_defaults=True):
 
 
 class Timeline(Struct, frozen=True):
-    """What happened, the newest first, and what is ahead, the next first."""
+    """What happened, the newest first, and what is ahead, the next first.
+
+    ``next``: what to ask ``before`` for older entries; null when there are none.
+    """
 
     member_id: str
     entries: list[TimelineEntry]
     ahead: list[Ahead]
+    next: str | None
 
 
 class AheadOf(Struct, frozen=True):
@@ -219,10 +238,14 @@ class ListedMember(Struct, frozen=True, omit_defaults=True):
     churn: float | None = None
 
 
-class Members(Struct, frozen=True):
-    """A part of a list."""
+class Members(Struct, frozen=True, omit_defaults=True):
+    """A part of a list; by risk with whether the probabilities are to be trusted.
+
+    Until the model has learned, they are the same for everybody, and so is the order by chance.
+    """
 
     members: list[ListedMember]
+    trusted: bool | None = None
 
 
 class Muted(Struct, frozen=True):
@@ -327,13 +350,18 @@ class ModelRow(Struct, frozen=True):
     decisions: list[Decided]
 
 
-class Counters(Struct, frozen=True):
+class Totals(Struct, frozen=True):
     """What all workers have counted together since the beginning; null when Redis is away."""
 
     events: int | None = None
     triggers: int | None = None
     cancelled: int | None = None
     members: int | None = None
+
+
+class Counters(Totals, frozen=True):
+    """The same with how fast events come, as ``/stream`` tells it once it has counted twice."""
+
     events_per_second: float | None = None
 
 
@@ -357,7 +385,7 @@ class Live(Struct, frozen=True):
 
     now: str
     redis: Literal["up", "away"]
-    counters: Counters
+    counters: Totals
     stages: list[StageCount]
     flows: list[Flow]
     feed: list[FeedEntry]

@@ -225,7 +225,8 @@ class _Asking:
         return [(_place(name), _feed_event(name, entry)) for name, entry in found]
 
     async def _counters(self, now: float) -> shapes.Counters:
-        counters = await self._figures.counters()
+        totals = await self._figures.totals()
+        counters = shapes.Counters(**msgspec.structs.asdict(totals))
         events = counters.events or 0
         before, self._counted = self._counted, (now, events)
         if before is None or now <= before[0]:

@@ -22,6 +22,7 @@ from models.model import Model
 from models.rulebook import RuleBook
 
 TOKEN = "open sesame"
+PLACE = "-" + "a" * 16
 NOW = 1_795_255_200_000  # 2026-11-21T10:00:00Z
 
 
@@ -92,13 +93,21 @@ class World:
         return self.by_risk[offset : offset + limit]
 
     async def timeline(
-        self, identity: str, limit: int = 100, before: int | None = None
-    ) -> list[dict[str, Any]]:
+        self, identity: str, limit: int = 100, before: str | None = None
+    ) -> tuple[list[dict[str, Any]], str | None]:
         from models.times import parse_instant
 
         self._fail()
         known = self.timelines.get(identity, [])
-        return [one for one in known if before is None or parse_instant(one["at"]) < before][:limit]
+        if before is None:
+            first = 0
+        elif before.endswith(PLACE):
+            first = int(before.removesuffix(PLACE))
+        else:
+            at = parse_instant(before)
+            first = sum(parse_instant(one["at"]) >= at for one in known)
+        last = first + limit
+        return known[first:last], f"{last}{PLACE}" if last < len(known) else None
 
     async def member_by_order(self, order: str) -> str | None:
         self._fail()
