@@ -27,6 +27,7 @@ from agents.clocks import WallClock
 from agents.retrying import FIRST_RETRY_SECONDS, longer
 from agents.serving_ports import NOWHERE, FollowerConsumer, FollowerStore, Places
 from agents.standing import Standing, by_name, place_name, start
+from agents.tasks import ended
 
 log = logging.getLogger(__name__)
 
@@ -167,9 +168,7 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS), self._writing:
                 pass  # a write under way has ended, and none begins before the task is cancelled
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await ended(task)
 
     async def _run(self) -> None:
         pause = FIRST_RETRY_SECONDS

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from agents.lessons import Published
 from agents.ports import Output
 from agents.retrying import FIRST_RETRY_SECONDS, longer
+from agents.tasks import ended
 from models.asking import Reached
 from models.known_models import KnownModels, Ready
 from models.times import DAY
@@ -78,10 +79,7 @@ class ModelFollower:
     async def stop(self) -> None:
         """End."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await ended(task)
 
     async def _run(self) -> None:
         pause = FIRST_RETRY_SECONDS

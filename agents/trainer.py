@@ -35,6 +35,7 @@ from agents.model_follower import (
     ModelFollower,
 )
 from agents.retrying import FIRST_RETRY_SECONDS, longer
+from agents.tasks import ended
 from models.asking import Example, Message
 from models.checkpoint import Checkpoint
 from models.known_models import KEPT
@@ -107,10 +108,7 @@ class TrainerAgent(ConsumerRebalanceListener):  # type: ignore[misc]
     async def stop(self) -> None:
         """Leave the group; what is not published is learned again by the next."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await ended(task)
 
     async def _run(self) -> None:
         pause = FIRST_RETRY_SECONDS

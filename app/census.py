@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
+from agents.tasks import ended
 from models.member import UnknownVersion, labels_of
 from models.rulebook import RuleBook
 
@@ -45,10 +46,7 @@ class Census:
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
 
     async def _count_on(self) -> None:
         counted: tuple[int, frozenset[int]] | None = None

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from agents.tasks import ended
 from app.redis_client import StoreUnavailable
 from models.guard import Guard, Learnt
 
@@ -62,9 +63,7 @@ class GuardKeeper:
         """Write what there is, if Redis lets it, and end."""
         if self._task is None:
             return
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await ended(self._task)
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
                 await self.turn()

@@ -9,10 +9,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
 from typing import TypeAlias
 
 from agents.ports import Place
+from agents.tasks import ended
 
 log = logging.getLogger(__name__)
 
@@ -97,10 +97,7 @@ class LagWatch:
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
 
     async def _run(self) -> None:
         while True:

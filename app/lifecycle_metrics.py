@@ -4,10 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 from agents.following import FollowerStats
+from agents.tasks import ended
 from app import metric_list as declared
 from app.metric_list import Declared
 from app.redis_client import StoreUnavailable
@@ -79,10 +79,7 @@ class LifecycleFigures:
     async def stop(self) -> None:
         """End it."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await ended(task)
 
     async def _run(self) -> None:
         while True:

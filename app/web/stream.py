@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from agents.tasks import ended
 from app.redis_client import StoreUnavailable
 from app.web import shapes
 from app.web.figures import Figures
@@ -169,11 +170,7 @@ class Stream:
         self._closed = True
         for client in list(self._clients):
             client.end()
-        task = self._task
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await ended(self._task)
 
 
 class _Asking:
