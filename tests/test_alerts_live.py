@@ -22,7 +22,8 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from alert_kit import Told, Watch, demanded, program, wait, watch
+from alert_kit import Told, Watch, program, wait, watch
+from demanding import demanded
 from live_kit import Upstream, event, get, now_ms
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis

@@ -1,10 +1,9 @@
 """The observer on a real broker and real Redis: each fact once, whatever fails."""
 
 import asyncio
-import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from observing_kit import Log, Said, event, of_ours, transition
+from own_redis import OwnRedis, own_redis
 from redis.asyncio import Redis
 
 from agents.following import Follower
@@ -25,9 +25,7 @@ from app.observed_keys import FEED_KEPT, TIMELINE_KEPT
 from app.observed_store import ObservedStore
 from app.observing import observer
 from app.redis_client import StoreUnavailable
-from app.stack import StackInfo, processes
-from app.stack.files import free_port
-from app.stack.redis_server import RedisServer
+from app.stack import StackInfo
 from config.settings import Settings
 from models.times import DAY, HOUR, rfc3339
 
@@ -391,32 +389,9 @@ async def test_an_observer_that_was_taken_over_and_does_not_know_counts_nothing(
     await store.close()
 
 
-class OwnRedis:
-    """A Redis server to be ill-treated."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "logs").mkdir()
-        self._server = RedisServer(folder)
-        self._server.prepare(lambda _: None)
-        self._port = free_port(7479, 7479)
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-        self.start()
-
-    def start(self) -> None:
-        self.process = self._server.launch(self._port)
-
-    async def kill(self) -> None:
-        os.kill(self.process.pid, signal.SIGKILL)
-        await until(lambda: not self.process.alive)
-
-
-@contextmanager
-def own_redis(folder: Path) -> Iterator[OwnRedis]:
-    redis = OwnRedis(folder)
-    try:
-        yield redis
-    finally:
-        processes.stop([redis.process], 0.0)
+async def killed(redis: OwnRedis) -> None:
+    redis.signal(signal.SIGKILL)
+    await until(lambda: not redis.process.alive)
 
 
 async def test_a_redis_that_is_killed_and_flushed_ends_up_right(
@@ -429,7 +404,7 @@ async def test_a_redis_that_is_killed_and_flushed_ends_up_right(
         async with running(world, store) as follower:
             await world.send(said[:third])
             await until(lambda: follower.stats.read >= third // 2)
-            await redis.kill()
+            await killed(redis)
             await world.send(said[third : 2 * third])
             redis.start()
             await until(lambda: is_through(world, store))

@@ -2,10 +2,9 @@
 
 import argparse
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka import TopicPartition as ConfluentPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from own_redis import OwnRedis, own_redis
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
@@ -28,9 +28,8 @@ from app.member_command import add_parsers
 from app.projection_keys import Generation, key_prefix
 from app.redis_client import StoreUnavailable
 from app.redis_store import RedisStore
-from app.stack import StackInfo, processes
+from app.stack import StackInfo
 from app.stack.files import free_port
-from app.stack.redis_server import RedisServer
 from models.stages import STAGES
 from models.triggers import ContextItem, Foreseen, MemberUpdate
 
@@ -172,39 +171,14 @@ async def held(url: str, feed: Feed) -> dict[bytes, bytes]:
     return {**members, **{ANONYMOUS_UPDATE + key: value for key, value in anonymous.items()}}
 
 
-class OwnRedis:
-    """A Redis server to be ill-treated."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "logs").mkdir()
-        self._server = RedisServer(folder)
-        self._server.prepare(lambda _: None)
-        self._port = free_port(7379, 7379)
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-        self.start()
-
-    def start(self) -> None:
-        self.process = self._server.launch(self._port)
-
-    def signal(self, sign: signal.Signals) -> None:
-        os.kill(self.process.pid, sign)
-
-    async def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        await until(lambda: not self.process.alive)
-
-    async def configure(self, name: str, value: str) -> None:
-        async with Redis.from_url(self.url) as client:
-            await client.config_set(name, value)
+async def killed(redis: OwnRedis) -> None:
+    redis.signal(signal.SIGKILL)
+    await until(lambda: not redis.process.alive)
 
 
-@contextmanager
-def own_redis(folder: Path) -> Iterator[OwnRedis]:
-    redis = OwnRedis(folder)
-    try:
-        yield redis
-    finally:
-        processes.stop([redis.process], 0.0)
+async def configure(redis: OwnRedis, name: str, value: str) -> None:
+    async with Redis.from_url(redis.url) as client:
+        await client.config_set(name, value)
 
 
 class Memory:
@@ -287,7 +261,7 @@ async def test_updates_survive_a_redis_that_is_killed_and_one_that_hangs(
             await until(lambda: stats.read == 450)
             assert stats.connected
 
-            await redis.kill()
+            await killed(redis)
             await feed.send_round(members=200, orders=2)
             await until(lambda: stats.failures >= 3)
             assert not stats.connected
@@ -323,14 +297,14 @@ async def test_a_full_redis_is_waited_for_and_its_error_quotes_no_document(
             async with running(feed, store) as projector:
                 await feed.send_round(members=10, orders=1)
                 await until(lambda: projector.stats.read == 30)
-                await redis.configure("maxmemory", "1")
+                await configure(redis, "maxmemory", "1")
                 await feed.send_round(members=10, orders=2)
                 await until(lambda: projector.stats.failures > 0)
                 said = projector.stats.last_error
                 assert said is not None
                 assert "maxmemory" in said
                 assert feed.tag not in said
-                await redis.configure("maxmemory", "0")
+                await configure(redis, "maxmemory", "0")
                 await until(lambda: projector.stats.read == 60)
                 assert await held(redis.url, feed) == feed.expected
 

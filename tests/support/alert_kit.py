@@ -1,7 +1,6 @@
 """A real Prometheus and Alertmanager for a test that cannot wait as long as operators do."""
 
 import json
-import os
 import shutil
 import subprocess
 import threading
@@ -15,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
 import yaml
+from demanding import lacking
 
 from app.alerting.files import folder, rule_files
 from app.alerting.kinds import Pace
@@ -34,19 +33,11 @@ def quick(span: int) -> int:
     return min(max(span // _HASTE, _SHORTEST), _LONGEST)
 
 
-def demanded() -> bool:
-    """Whether a program that is missing is a failure, not a reason to skip."""
-    return os.environ.get("CI") == "1"
-
-
 def program(name: str) -> str:
     """The path of a program; the test is skipped without it, or fails where everything runs."""
     found = shutil.which(name)
     if found is None:
-        missing = f"there is no {name} (Debian: apt-get install prometheus prometheus-alertmanager)"
-        if demanded():
-            pytest.fail(missing)
-        pytest.skip(missing)
+        lacking(f"there is no {name} (Debian: apt-get install prometheus prometheus-alertmanager)")
     return found
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import socket
 import time
@@ -13,7 +12,7 @@ from threading import Event, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
+from demanding import lacking
 from live_kit import Upstream, event, get
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from worker_kit import World
@@ -53,10 +52,7 @@ def hashed(contact: str) -> str:
 def browser() -> Iterator[Browser]:
     """Debian's Chromium; without it the tests are skipped, but not where everything is checked."""
     if not Path(CHROMIUM).exists() and shutil.which("chromium") is None:
-        message = "Chromium is not installed (apt-get install chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        lacking("Chromium is not installed (apt-get install chromium)")
     with sync_playwright() as playwright:
         path = CHROMIUM if Path(CHROMIUM).exists() else shutil.which("chromium")
         chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))

@@ -1,6 +1,5 @@
 """A Redis of one's own, holding what real workers would have left there of made members' lives."""
 
-import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from own_redis import OwnRedis
 from redis import Redis as SyncRedis
 
 from agents.members import ANONYMOUS, MEMBER
@@ -18,9 +18,6 @@ from app.observed_store import ObservedStore
 from app.redis_store import RedisStore, key_prefix
 from app.simulator import simulate
 from app.stack import processes
-from app.stack.files import free_port
-from app.stack.processes import Process
-from app.stack.redis_server import RedisServer
 from models import engine
 from models.decoding import Received, receive
 from models.events import TOPIC_OF
@@ -37,21 +34,13 @@ END = 1_795_255_200_000  # 2026-11-21T10:00:00Z
 _json = msgspec.json.Encoder().encode
 
 
-class RedisAlone:
-    """A Redis server that a test may kill, freeze and start again."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "logs").mkdir(parents=True)
-        self._server = RedisServer(folder)
-        self._server.prepare(lambda _: None)
-        self._port = free_port(7479, 7479)
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-        self.start()
+class RedisAlone(OwnRedis):
+    """One that answers once it is started, and has ended once it is killed."""
 
     def start(self) -> None:
         """Start it, and return when it answers."""
-        self.process: Process = self._server.launch(self._port)
-        with SyncRedis(port=self._port) as client:
+        super().start()
+        with SyncRedis(port=self.port) as client:
             for _ in range(500):
                 try:
                     client.ping()
@@ -63,7 +52,7 @@ class RedisAlone:
 
     def kill(self) -> None:
         """End it as a crash would."""
-        os.kill(self.process.pid, signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         while self.process.alive:
             time.sleep(0.01)
 

@@ -1,0 +1,40 @@
+"""A Redis server of a test's own, to be ill-treated."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.stack import processes
+from app.stack.files import free_port
+from app.stack.processes import Process
+from app.stack.redis_server import RedisServer
+
+
+class OwnRedis:
+    """A server that a test may kill, freeze and start again, at one address."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "logs").mkdir(parents=True)
+        self._server = RedisServer(folder)
+        self._server.prepare(lambda _: None)
+        self.port = free_port(7379, 7379)
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        self.process: Process = self._server.launch(self.port)
+
+    def signal(self, sign: signal.Signals) -> None:
+        os.kill(self.process.pid, sign)
+
+
+@contextmanager
+def own_redis(folder: Path) -> Iterator[OwnRedis]:
+    """A server that has ended afterwards."""
+    redis = OwnRedis(folder)
+    try:
+        yield redis
+    finally:
+        processes.stop([redis.process], 0.0)
