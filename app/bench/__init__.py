@@ -10,6 +10,8 @@ Nothing here decides what passes: every command prints what it saw, with the mac
   changelog.
 * ``takeover``: a worker is killed; ``storm``: workers come and go all the time.
 * ``serving``: ``lookups`` over HTTP and from Redis while the engine works.
+* ``redis_away``: Redis is killed and comes back, under a ``live_feed``; ``projected`` compares what
+  it holds with the topics.
 * ``commits``: our way of committing a group beside Kafka transactions.
 * ``rule_load``: the core under few and many rules; ``policy_effect``: what policy does to a log,
   and its ``policy_picture``. Neither needs a broker.

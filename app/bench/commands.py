@@ -15,12 +15,14 @@ from confluent_kafka import KafkaException
 from app.bench import place, report
 from app.bench.commits import GROUP_KB, LANES, commits
 from app.bench.latency import latency
+from app.bench.live_feed import CANARIES_A_SECOND
 from app.bench.memory import memory
 from app.bench.place import PARTITIONS, BenchError
 from app.bench.policy_effect import policy_effect
 from app.bench.projection import MEMBERS as PROJECTED
 from app.bench.projection import projection
 from app.bench.recovery import recovery
+from app.bench.redis_away import redis_away
 from app.bench.rule_load import rule_load
 from app.bench.serving import serving
 from app.bench.storm import storm
@@ -50,7 +52,7 @@ def add_parsers(subparsers: "Subparsers") -> None:
     bench = subparsers.add_parser(
         "bench",
         help="measure: throughput, latency, recovery, memory, timers, takeover, storm, commits, "
-        "rules, policy, projection, serving",
+        "rules, policy, projection, serving, redis-away",
         description="Measure on the local stack (started if needed) or on --broker. Figures of "
         "one run may be compared; those of two runs only if the machine was as busy.",
     )
@@ -138,6 +140,18 @@ def add_parsers(subparsers: "Subparsers") -> None:
     one.add_argument("--http-rate", type=positive, default=1_000, metavar="N", help="a second")
     one.add_argument("--redis-rate", type=positive, default=10_000, metavar="N", help="a second")
 
+    one = _add(
+        kinds, "redis-away", "triggers and documents while Redis is away, and when it is back",
+        lambda settings, given: redis_away(
+            settings, given.rate, given.away, given.workers, given.few_rules, given.keeps_data
+        ),
+    )  # fmt: skip
+    one.add_argument("--rate", type=_lively, default=1_000, metavar="N", help="events a second")
+    one.add_argument("--away", type=positive, default=60, metavar="S", help="seconds")
+    one.add_argument("--workers", type=positive, default=1, metavar="W")
+    one.add_argument("--few-rules", action="store_true", help="three of them, and no segments")
+    one.add_argument("--keeps-data", action="store_true", help="Redis does not come back empty")
+
     about = "events per CPU-second of the core under few and many rules; needs no broker"
     one = kinds.add_parser("rules", help=about, description=about)
     one.add_argument("--events", type=_enough, default=20_000, metavar="N")
@@ -178,6 +192,13 @@ def _lanes(text: str) -> int:
     number = positive(text)
     if number > PARTITIONS:
         raise argparse.ArgumentTypeError(f"there are {PARTITIONS} lanes")
+    return number
+
+
+def _lively(text: str) -> int:
+    number = positive(text)
+    if number <= CANARIES_A_SECOND:
+        raise argparse.ArgumentTypeError(f"{CANARIES_A_SECOND} a second are canaries")
     return number
 
 

@@ -56,16 +56,20 @@ class Place:
 
     def ends(self, *topics: str) -> dict[str, int]:
         """Return the sum of the end offsets of each topic (by their full names)."""
+        sums = dict.fromkeys(topics, 0)
+        for (topic, _), end in self.each_end(*topics).items():
+            sums[topic] += end
+        return sums
+
+    def each_end(self, *topics: str) -> dict[tuple[str, int], int]:
+        """Return the end offset of each partition of topics (by their full names)."""
         asked = {
             TopicPartition(topic, number): OffsetSpec.latest()
             for topic in topics
             for number in range(self.settings.partitions)
         }
-        sums = dict.fromkeys(topics, 0)
         answers = self._admin.list_offsets(asked, request_timeout=TIMEOUT_SECONDS)
-        for partition, future in answers.items():
-            sums[partition.topic] += future.result().offset
-        return sums
+        return {(at.topic, at.partition): future.result().offset for at, future in answers.items()}
 
     def read(self, topic: str) -> Iterator[Message]:
         """Yield every record of a topic (its full name) up to where its partitions end now."""
