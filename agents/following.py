@@ -34,15 +34,21 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOOK_SECONDS = 2.0
-"""How often the ends of the topics are asked for, to tell how far behind the store is."""
+"""How often the ends of the topics are asked for, to tell how far behind the store is, and offsets
+are committed, for others who watch the group's lag: where to go on is in the store."""
 
 POLL_MS = 1000
 """How long a poll waits for records; it returns as soon as there are some. After one without any,
 the store is asked whether it still has everything."""
 
+FETCH_BYTES = 256 * 1024
+"""A fetch returns when there is so much, or after the follower's patience: while records trickle
+in, one by one they would each cost a fetch, a write and an answer."""
+
 STOP_SECONDS = 2.0
-"""What each step of stopping may take: a write under way, and leaving the group. Together below
-the 5 seconds of a worker's graceful stop."""
+LAST_COMMIT_SECONDS = 0.5
+"""What the steps of stopping may take: a write under way, the last offsets, leaving the group.
+Together below the 5 seconds of a worker's graceful stop."""
 
 HELD_FOR_EVER_MS = 2**31 - 1
 """A consumer that does not poll for ``max_poll_interval_ms`` leaves its group, but a batch is held
@@ -74,6 +80,8 @@ class FollowerConfig:
     session_timeout: float = 6.0
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Arguments of ``AIOKafkaConsumer`` about encryption and log-in."""
+    patience: float = 0.1
+    """How long records may wait at the broker for more to come."""
 
     @property
     def brokers(self) -> list[str]:
@@ -153,6 +161,7 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
         self._writing = asyncio.Lock()
         self._wall = WallClock()
         self._standing = Standing()
+        self._uncommitted: dict[TopicPartition, int] = {}
 
     # --- the service ---
 
@@ -197,13 +206,13 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
                 # What was dealt to us during the poll came from where the group had committed.
                 known = {tp: polled[tp] for tp in polled.keys() & self._standing.reached.keys()}
                 if known:
-                    await self._finish(consumer, self._batch(known))
+                    await self._finish(self._batch(known))
                 else:
                     await self._look()
         finally:
             if watching is not None:
                 watching.cancel()
-            await _close(consumer)
+            await self._close(consumer)
 
     def _kafka(self) -> FollowerConsumer:
         config = self._config
@@ -214,6 +223,8 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
             enable_auto_commit=False,
             partition_assignment_strategy=ASSIGNORS,
             auto_offset_reset="earliest",
+            fetch_min_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=int(config.patience * 1000),
             session_timeout_ms=int(config.session_timeout * 1000),
             heartbeat_interval_ms=int(config.session_timeout * 1000 / 6),
             max_poll_interval_ms=HELD_FOR_EVER_MS,
@@ -310,15 +321,15 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
 
     # --- writing ---
 
-    async def _finish(self, consumer: FollowerConsumer, batch: _Batch[T]) -> None:
+    async def _finish(self, batch: _Batch[T]) -> None:
         stats, pause = self.stats, FIRST_RETRY_SECONDS
         stats.waiting_since = batch.oldest
-        while not await self._attempt(consumer, batch):
+        while not await self._attempt(batch):
             await asyncio.sleep(pause)
             pause = longer(pause)
         stats.waiting_since = None
 
-    async def _attempt(self, consumer: FollowerConsumer, batch: _Batch[T]) -> bool:
+    async def _attempt(self, batch: _Batch[T]) -> bool:
         """Return whether the batch is dealt with."""
         standing = self._standing
         async with self._writing:
@@ -340,9 +351,7 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
                 return True
             self._count(batch)
             standing.reached.update(batch.next)
-            # Where to go on is in the store; these offsets are for those who watch the group's lag.
-            with suppress(KafkaError):
-                await consumer.commit(dict(batch.next))
+            self._uncommitted.update(batch.next)
             return True
 
     def _count(self, batch: _Batch[T]) -> None:
@@ -365,12 +374,27 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
         stats.connected = False
         stats.last_error = " ".join(f"{type(error).__name__}: {error}".split())
 
+    async def _commit(self, consumer: FollowerConsumer) -> None:
+        due, self._uncommitted = self._uncommitted, {}
+        if due:
+            await consumer.commit(due)
+
+    async def _close(self, consumer: FollowerConsumer) -> None:
+        # Both wait for a broker, which may be away.
+        with suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(LAST_COMMIT_SECONDS):
+                await self._commit(consumer)
+        with suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await consumer.stop()
+
     # --- partitions come and go ---
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # noqa: ARG002
         """Give up the batch being held, after a write under way: the next owner reads it again."""
         async with self._writing:
             self._standing.dealt(())
+            self._uncommitted.clear()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Have these, and ask the store before anything that is read of them is written."""
@@ -379,6 +403,7 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
     async def _watch(self, consumer: FollowerConsumer) -> None:
         while True:
             with suppress(KafkaError):
+                await self._commit(consumer)
                 self.stats.behind = await self._behind(consumer)
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -389,10 +414,3 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
             at = self._standing.reached.get(tp)
             behind += end - (await consumer.position(tp) if at is None else at)
         return behind
-
-
-async def _close(consumer: FollowerConsumer) -> None:
-    # Leaving the group waits for a broker, which may be away.
-    with suppress(TimeoutError, KafkaError):
-        async with asyncio.timeout(STOP_SECONDS):
-            await consumer.stop()

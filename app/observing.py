@@ -8,6 +8,9 @@ from app.kafka_security import for_aiokafka
 from app.observed_store import ObservedStore
 from config.settings import Settings
 
+PATIENCE_SECONDS = 0.25
+"""Timelines and counters may be a little older than documents: eight topics are a long question."""
+
 
 def observer(settings: Settings, store: ObservedStore) -> Follower[Facts]:
     """Return an observer that writes into the store; nothing is connected before it starts."""
@@ -20,5 +23,6 @@ def observer(settings: Settings, store: ObservedStore) -> Follower[Facts]:
         settings.redis_batch_size,
         settings.session_timeout_ms / 1000,
         for_aiokafka(settings),
+        PATIENCE_SECONDS,
     )
     return Follower(config, store.writer(settings.test_members), observing.take)
