@@ -410,3 +410,18 @@ def test_both_ways_of_committing_are_read_whole(kafka_stack: StackInfo, tmp_path
         assert run["commits_per_s"] > 0
         assert run["read_p50_ms"] > 0
     assert [ratio["apart_ms"] for ratio in figures["transaction_over_fenced"]] == [0, 200]
+
+
+@pytest.mark.kafka
+@pytest.mark.chaos
+def test_a_redis_that_comes_back_empty_is_right_again_and_no_trigger_is_missing(
+    kafka_stack: StackInfo, tmp_path: Path
+) -> None:
+    figures = bench(kafka_stack, tmp_path, "redis-away", "--rate", "100", "--away", "5")
+    for phase in ("before", "away", "after"):
+        assert figures["raised_late_ms"][phase]["count"] > 0
+    assert figures["missing_triggers"] == 0
+    assert figures["event_to_document_ms"]["after"]["count"] > 0
+    assert figures["documents"]["there"] > figures["canaries"]
+    assert figures["documents"]["wrong_at_end"] == 0
+    assert figures["observer"]["behind_at_end"] == 0
