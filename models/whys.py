@@ -45,7 +45,14 @@ _CHINESE: tuple[tuple[str, str], ...] = (
     (r"more candidates wait than a row has room for", "等待中的触发过多"),
     (r"superseded by (\S+)", r"被 \1 取代"),
 )
-_PATTERNS = [(re.compile(english), chinese) for english, chinese in _CHINESE]
+# One pattern for all: most texts are tried against each of them, for each line of a timeline. Its
+# groups are a sentence each, and behind each the groups in it.
+_SENTENCE = re.compile(
+    "|".join(f"(?P<s{number}>{english})" for number, (english, _) in enumerate(_CHINESE))
+)
+_REFERENCE = re.compile(r"\\(\d)")
+# By sentence: text and numbers of groups in turns.
+_PIECES = {f"s{number}": _REFERENCE.split(said) for number, (_, said) in enumerate(_CHINESE)}
 _BEFORE = "; it expires before"
 
 
@@ -62,11 +69,19 @@ def in_language(why: str, rule: Rule | None, chinese: bool) -> str:
         return why
     if why.endswith(_BEFORE):
         return f"{in_language(why.removesuffix(_BEFORE), rule, True)};在此之前已过期"
-    for pattern, said in _PATTERNS:
-        found = pattern.fullmatch(why)
-        if found:
-            return found.expand(said)
-    return why
+    found = _SENTENCE.fullmatch(why)
+    return why if found is None else _in_chinese(found)
+
+
+def _in_chinese(found: re.Match[str]) -> str:
+    # The last group to be closed is the one around the others.
+    sentence = found.lastgroup
+    assert sentence is not None
+    first = found.re.groupindex[sentence]
+    return "".join(
+        found[first + int(piece)] if place % 2 else piece
+        for place, piece in enumerate(_PIECES[sentence])
+    )
 
 
 def _wanted(rule: Rule | None) -> list[Requirement | str]:
