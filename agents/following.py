@@ -82,6 +82,9 @@ class FollowerConfig:
     """Arguments of ``AIOKafkaConsumer`` about encryption and log-in."""
     patience: float = 0.1
     """How long records may wait at the broker for more to come."""
+    rest: float = 0.0
+    """How long to rest after a batch, as a share of the time that it took. Whoever has much to
+    catch up with shares its event loop with lanes, which cannot wait."""
 
     @property
     def brokers(self) -> list[str]:
@@ -193,6 +196,7 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
 
     async def _follow(self) -> None:
         self._standing.dealt(())
+        loop = asyncio.get_running_loop()
         consumer = self._connect(self)
         watching = None
         try:
@@ -206,7 +210,9 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
                 # What was dealt to us during the poll came from where the group had committed.
                 known = {tp: polled[tp] for tp in polled.keys() & self._standing.reached.keys()}
                 if known:
+                    began = loop.time()
                     await self._finish(self._batch(known))
+                    await asyncio.sleep(self._config.rest * (loop.time() - began))
                 else:
                     await self._look()
         finally:

@@ -9,7 +9,9 @@ from app.observed_store import ObservedStore
 from config.settings import Settings
 
 PATIENCE_SECONDS = 0.25
-"""Timelines and counters may be a little older than documents: eight topics are a long question."""
+REST = 1.0
+"""Timelines and counters may be a little older than documents: eight topics are a long question,
+and when Redis has come back empty, all that there ever was is much to catch up with."""
 
 
 def observer(settings: Settings, store: ObservedStore) -> Follower[Facts]:
@@ -24,5 +26,6 @@ def observer(settings: Settings, store: ObservedStore) -> Follower[Facts]:
         settings.session_timeout_ms / 1000,
         for_aiokafka(settings),
         PATIENCE_SECONDS,
+        REST,
     )
     return Follower(config, store.writer(settings.test_members), observing.take)

@@ -11,7 +11,7 @@ from sim_world import BEGINNING, Process, World, now, run
 from toy_job import FORGET_MS, REMIND_MS, TOPICS, State, ToyFold, said_by, truth, value
 
 from agents.folding import SLICE_DEADLINES
-from agents.lane import LaneLimits
+from agents.lane import GROUP_MS, LaneLimits
 from agents.ports import Fenced, StopWorker
 from agents.recovery import OUTBOX, ROW
 
@@ -301,6 +301,28 @@ async def test_groups_stay_below_the_limit_and_never_part_a_member(world: World)
         for row in batch[1:]:
             counts = ToyFold().load(row.key[1:], (row.value or b"")[8:]).counts
             assert b'"counts": ' + json.dumps(counts).encode() in (batch[0].value or b"")
+    await worker.end()
+
+
+@simulated
+async def test_what_trickles_in_is_written_together_and_what_follows_a_silence_at_once(
+    world: World,
+) -> None:
+    worker = await working(world)
+    await sleep(2 * GROUP_MS)
+    before = len(world.batches)
+    for number in range(40):
+        put(world, "browse", b"m%d" % number)
+        await sleep(GROUP_MS / 10)
+    await sleep(2 * GROUP_MS)
+    # The first at once, and then four times all that came meanwhile.
+    rows = [sum(row.key[:1] == ROW for row in batch) for *_, batch in world.batches[before:]]
+    assert sum(rows) == 40
+    assert 5 <= len(rows) <= 6
+    before = len(world.batches)
+    put(world, "browse", b"late")
+    await sleep(GROUP_MS / 2)
+    assert len(world.batches) == before + 1
     await worker.end()
 
 
