@@ -1,4 +1,5 @@
 // The worker's token: kept in this tab only, and sent with what is asked.
+// An address may bring it behind its #, which no server is told of: it is taken out of there at once.
 
 const KEY = "token";
 let known = "";
@@ -19,5 +20,17 @@ export function keepToken(given) {
     // As above.
   }
 }
+
+function takeFromAddress() {
+  const brought = location.hash.slice(1).split("&");
+  const given = brought.find((one) => one.startsWith("token="));
+  if (given === undefined) return;
+  keepToken(given.slice("token=".length));
+  const rest = brought.filter((one) => one !== given).join("&");
+  history.replaceState(null, "", location.pathname + (rest && `#${rest}`));
+}
+takeFromAddress();
+// The address of the same page with a token, typed into a tab that has it open, loads nothing anew.
+addEventListener("hashchange", takeFromAddress);
 
 export const authorization = () => (known ? { Authorization: `Bearer ${known}` } : {});

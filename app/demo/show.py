@@ -30,12 +30,14 @@ class Observer:
         worker: WorkerProcess,
         rules: list[str],
         zone: ZoneInfo,
+        console: str | None,
     ) -> None:
         self._player = player
         self._gateway = gateway
         self._worker = worker
         self._rules = rules
         self._zone = zone
+        self._console = console
         self._deadlines: Deadlines | None = None
         self._asked = 0.0
         self._rates: deque[tuple[float, int, int]] = deque()
@@ -62,7 +64,7 @@ class Observer:
             cancelled=cancelled,
             triggers_per_second=triggers,
             deadlines=self._deadlines,
-            console=self._worker.address,
+            console=self._console,
         )
 
     def news(self) -> list[News]:

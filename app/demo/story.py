@@ -34,10 +34,13 @@ from app.stack.commands import default_data_dir
 from app.topology import client_config, ensure_topics
 from app.worker_process import WorkerProcess
 from config.settings import PREFIX, Settings
+from config.settings_kinds import Secret
 from models.rulebook import RuleBook
 from models.times import DAY
 
 PARTITIONS = 8
+# Bytes of the token that the worker of one run takes changes with: it lives as long as the run.
+TOKEN_BYTES = 8
 COMMIT_INTERVAL_MS = 50
 
 TICK_SECONDS = 0.05
@@ -127,6 +130,7 @@ def run(demo: Demo, console: Console, say: Say) -> Summary:
             partitions=PARTITIONS,
             commit_interval_ms=COMMIT_INTERVAL_MS,
             data_dir=Path(world.enter_context(TemporaryDirectory(prefix="lifecycle-demo-"))),
+            token=Secret(token_hex(TOKEN_BYTES)),
         )
         say("creating topics")
         world.enter_context(_own_topics(settings))
@@ -183,7 +187,10 @@ def _play_and_judge(
         say("starting the worker")
         worker = WorkerProcess(
             ["--clock", f"follow:{clock.path}", *demo.worker_arguments],
-            {PREFIX + name.upper(): str(getattr(settings, name)) for name in _GIVEN},
+            {
+                **{PREFIX + name.upper(): str(getattr(settings, name)) for name in _GIVEN},
+                f"{PREFIX}TOKEN": settings.token.reveal(),
+            },
             settings.data_dir / "worker.log",
         )
         parts.callback(worker.stop)
@@ -195,12 +202,14 @@ def _play_and_judge(
             demo.feed, sender, clock, folded, lambda key: place(key, settings.partitions)
         )
         _warm_up(player, worker)
-        if worker.address is not None:
-            say(f"the console is at http://{worker.address}/ for as long as this plays")
+        console_at = console_address(worker.address, settings.token)
+        if console_at is not None:
+            say(f"the console is at {console_at} for as long as this plays")
         zone = ZoneInfo(settings.time_zone)
         warm, began, interrupted = player.position, time.monotonic(), False
         try:
-            observer = Observer(player, gateway, worker, _by_group(demo.book), zone)
+            rules = _by_group(demo.book)
+            observer = Observer(player, gateway, worker, rules, zone, console_at)
             with show_of(observer, console) as show:
                 _play(player, worker, demo.pace, show)
         except KeyboardInterrupt:
@@ -234,6 +243,14 @@ def _play_and_judge(
         ),
         interrupted=interrupted,
     )
+
+
+def console_address(address: str | None, token: Secret) -> str | None:
+    """Return where the console is, with what it may change things with; None without a worker.
+
+    What stands behind the # stays in the browser: no server is told of it, and none can log it.
+    """
+    return None if address is None else f"http://{address}/#token={token.reveal()}"
 
 
 def _by_group(book: RuleBook) -> list[str]:

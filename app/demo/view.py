@@ -53,7 +53,7 @@ class Picture:
     triggers_per_second: float
     deadlines: Deadlines | None = None
     console: str | None = None
-    """Where the worker answers, HOST:PORT."""
+    """The address of the console."""
 
     def moment(self, form: str) -> str:
         """Return the date running, in the brand's time zone."""
@@ -217,7 +217,7 @@ class LiveView:
         address = self.picture.console
         if address is None:
             return Line(style="bright_black")
-        title = Text.assemble((" console ", "bright_black"), (f"http://{address}/ ", "bold"))
+        title = Text.assemble((" console ", "bright_black"), (f"{address} ", "bold"))
         return Line(title, align="left", style="bright_black")
 
     def _line_of_news(self) -> Line:
