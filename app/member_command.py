@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -15,12 +15,28 @@ from app.redis_client import StoreUnavailable
 from app.redis_store import RedisStore, key_prefix
 from config.errors import ConfigErrors
 from config.settings import Settings
-from models.triggers import ContextItem, MemberUpdate
+from models.facts import ALL_CHANNELS
+from models.triggers import (
+    Carries,
+    ConsentSaid,
+    ContextItem,
+    Foreseen,
+    LastTrigger,
+    MemberUpdate,
+)
+
+Line: TypeAlias = tuple[str, str]
 
 if TYPE_CHECKING:
     from app.options import Subparsers
 
 _DONE, _FAILED, _BAD_INPUT = 0, 1, 2
+_OUTCOMES = {
+    "open": "open, may still be overtaken",
+    "sent": "sent",
+    "not_sent": "not sent: the gateway could not",
+    "over": "over",
+}
 
 
 def add_parsers(subparsers: "Subparsers") -> None:
@@ -61,15 +77,40 @@ def run_member(args: argparse.Namespace) -> int:
         print(document.decode())
         return _DONE
     print(f"{kind} {args.id}")
+    before = ""
     for name, said in described(update):
-        print(f"  {name:14} {said}")
+        # What has several lines is named once.
+        print(f"  {'' if name == before else name:14} {said}")
+        before = name
     return _DONE
 
 
-def described(update: MemberUpdate) -> Iterator[tuple[str, str]]:
-    """Yield what is known as names and values, in words."""
+def described(update: MemberUpdate) -> Iterator[Line]:
+    """Yield what is known as names and values, in words; of several values each has the name."""
+    if update.erased:
+        yield "erased", f"at {update.updated_at}: nothing is kept"
+        return
     stage = f"{update.stage} ({update.band})" if update.band else update.stage
     yield "stage", f"{stage} since {update.since}"
+    yield from _bought(update)
+    if update.foreseen is not None:
+        yield from _foreseen(update.foreseen)
+    yield from (("segments", f"{one.segment} since {one.since}") for one in update.segments)
+    yield from (("tags", _carries(one)) for one in update.tags)
+    said = {
+        "locale": update.locale,
+        "time zone": update.time_zone,
+        "birthday": update.birthday,
+        "recent items": _items(update.recent_items),
+        "cart": _items(update.cart) or "empty",
+    }
+    yield from ((name, value) for name, value in said.items() if value)
+    yield from _messages(update)
+    yield "next deadline", update.next_deadline_at or "none"
+    yield "as of", update.updated_at
+
+
+def _bought(update: MemberUpdate) -> Iterator[Line]:
     if update.registered_at:
         yield "registered", update.registered_at
     orders = f"{update.orders}, spent {update.spend:.2f}, refunded {update.refunded:.2f}"
@@ -81,19 +122,52 @@ def described(update: MemberUpdate) -> Iterator[tuple[str, str]]:
     if update.tier or update.points is not None:
         points = [] if update.points is None else [f"{update.points:g} points"]
         yield "loyalty", ", ".join([*([update.tier] if update.tier else []), *points])
-    said = {
-        "locale": update.locale,
-        "time zone": update.time_zone,
-        "birthday": update.birthday,
-        "recent items": _items(update.recent_items),
-        "cart": _items(update.cart) or "empty",
-        "opted out": ", ".join(update.opted_out),
-        "muted until": update.muted_until,
-        "open triggers": ", ".join(update.open_triggers) or "none",
-        "next deadline": update.next_deadline_at or "none",
-        "as of": update.updated_at,
-    }
-    yield from ((name, value) for name, value in said.items() if value)
+    if update.rfm is not None:
+        rfm = update.rfm
+        scores = f"recency {rfm.recency}, frequency {rfm.frequency}, monetary {rfm.monetary}"
+        yield "rfm", f"{scores} (1 to 5)"
+
+
+def _messages(update: MemberUpdate) -> Iterator[Line]:
+    """Yield what the member may be sent, and what was."""
+    if not update.consents:
+        yield "consent", "nothing was said"
+    yield from (("consent", _consent(one)) for one in update.consents)
+    if update.opted_out:
+        yield "opted out", ", ".join(update.opted_out)
+    if update.muted_until:
+        yield "muted until", update.muted_until
+    yield "open triggers", ", ".join(update.open_triggers) or "none"
+    yield from (("last triggers", _trigger(one)) for one in update.last_triggers)
+
+
+def _foreseen(foreseen: Foreseen) -> Iterator[Line]:
+    why = f" ({'; '.join(foreseen.reasons)})" if foreseen.reasons else ""
+    yield "churn risk", f"{foreseen.churn_smoothed:.0%}, by the model of {foreseen.model}{why}"
+    low, high = foreseen.expected_value_low, foreseen.expected_value_high
+    between = "" if low is None or high is None else f", between {low:.2f} and {high:.2f}"
+    yield "expected value", f"{foreseen.expected_value:.2f} in 90 days{between}"
+    order = foreseen.next_order
+    if order is not None:
+        between = f"between {order.earliest} and {order.latest}"
+        yield "next order", f"around {order.median}, {between}"
+
+
+def _carries(tag: Carries) -> str:
+    until = f" until {tag.expires_at}" if tag.expires_at else ""
+    source = f" by {tag.source}" if tag.source else ""
+    reason = f": {tag.reason}" if tag.reason else ""
+    return f"{tag.tag} since {tag.since}{until}{source}{reason}"
+
+
+def _consent(said: ConsentSaid) -> str:
+    channel = "every channel" if said.channel == ALL_CHANNELS else said.channel
+    return f"{'agreed to' if said.granted else 'refused'} {said.purpose} by {channel}"
+
+
+def _trigger(trigger: LastTrigger) -> str:
+    known = "" if trigger.trigger_id is None else f", {trigger.trigger_id}"
+    return f"{trigger.rule} due {trigger.due_at}: {_OUTCOMES[trigger.outcome]}{known}"
 
 
 def _last(at: str | None) -> str:

@@ -24,14 +24,24 @@ from agents.members import ANONYMOUS_UPDATE
 from agents.serving import Projector
 from agents.serving_ports import NOWHERE, Document, Documents, Places
 from agents.standing import start
-from app.member_command import add_parsers
+from app.member_command import add_parsers, described
 from app.projection_keys import Generation, key_prefix
 from app.redis_client import StoreUnavailable
 from app.redis_store import RedisStore
 from app.stack import StackInfo
 from app.stack.files import free_port
 from models.stages import STAGES
-from models.triggers import ContextItem, Foreseen, MemberUpdate
+from models.triggers import (
+    Belongs,
+    Carries,
+    ConsentSaid,
+    ContextItem,
+    ExpectedOrder,
+    Foreseen,
+    LastTrigger,
+    MemberUpdate,
+    RfmScores,
+)
 
 PARTITIONS = 4
 REDIS_TIMEOUT_MS = 300
@@ -704,9 +714,73 @@ def test_the_command_says_what_is_known_in_lines(
         "  activity       0 in 30 days",
         "  counts         view_item 12, purchase 3",
         "  cart           tea x 2 at 12.50",
+        "  consent        nothing was said",
         "  open triggers  9f2c",
         "  next deadline  2026-11-22T09:00:00.000Z",
         "  as of          2026-11-21T10:00:00.000Z",
+    ]
+
+
+def test_what_a_support_desk_asks_for_is_among_the_lines() -> None:
+    told = msgspec.structs.replace(
+        KNOWN,
+        rfm=RfmScores(4, 3, 5),
+        foreseen=Foreseen(
+            as_of="2026-11-20",
+            model="2026-11-19",
+            churn=0.7,
+            churn_smoothed=0.61,
+            expected_value=30.0,
+            expected_value_low=5.0,
+            expected_value_high=80.5,
+            next_order=ExpectedOrder(
+                median="2026-12-01", earliest="2026-11-25", latest="2026-12-20"
+            ),
+            reasons=("buys less than before",),
+        ),
+        segments=(Belongs("vip", "2026-10-01T00:00:00.000Z"),),
+        tags=(Carries("salon_guest", "2026-10-02T00:00:00.000Z", "asked", "desk"),),
+        consents=(
+            ConsentSaid("sms", "marketing", granted=True),
+            ConsentSaid("all", "service", granted=False),
+        ),
+        opted_out=("email",),
+        last_triggers=(
+            LastTrigger("cart_abandoned", "2026-11-21T09:00:00.000Z", "open", "9f2c"),
+            LastTrigger("welcome", "2026-09-01T09:00:00.000Z", "over"),
+        ),
+    )
+    lines = list(described(told))
+    for line in (
+        ("rfm", "recency 4, frequency 3, monetary 5 (1 to 5)"),
+        ("churn risk", "61%, by the model of 2026-11-19 (buys less than before)"),
+        ("expected value", "30.00 in 90 days, between 5.00 and 80.50"),
+        ("next order", "around 2026-12-01, between 2026-11-25 and 2026-12-20"),
+        ("segments", "vip since 2026-10-01T00:00:00.000Z"),
+        ("tags", "salon_guest since 2026-10-02T00:00:00.000Z by desk: asked"),
+        ("consent", "agreed to marketing by sms"),
+        ("consent", "refused service by every channel"),
+        ("opted out", "email"),
+        (
+            "last triggers",
+            "cart_abandoned due 2026-11-21T09:00:00.000Z: open, may still be overtaken, 9f2c",
+        ),
+        ("last triggers", "welcome due 2026-09-01T09:00:00.000Z: over"),
+    ):
+        assert line in lines
+    assert ("consent", "nothing was said") not in lines
+
+
+def test_of_an_erased_member_nothing_but_that_is_said() -> None:
+    erased = MemberUpdate(
+        stage="lead",
+        since="2026-11-21T10:00:00.000Z",
+        updated_at="2026-11-21T10:00:00.000Z",
+        erased=True,
+        member_id="m1",
+    )
+    assert list(described(erased)) == [
+        ("erased", "at 2026-11-21T10:00:00.000Z: nothing is kept"),
     ]
 
 
