@@ -17,6 +17,7 @@ from app.redis_client import answer, connected
 from models.lifecycle import JOINED, day_key, day_of, week_of
 from models.lifecycle_fold import Order
 from models.lifecycle_report import DAYS_READ, WINDOWS, Report, Snapshot, report
+from models.retelling import Retelling
 from models.stages import STAGES
 from models.times import DAY, parse_instant, rfc3339
 
@@ -59,9 +60,12 @@ class ObservedStore:
         """
         return cls(connected(url, timeout_ms), prefix, timeout_ms, now)
 
-    def writer(self, uncounted: frozenset[str] = frozenset()) -> ObservedWriter:
+    def writer(
+        self, uncounted: frozenset[str] = frozenset(), retelling: Retelling | None = None
+    ) -> ObservedWriter:
         """Return where the observer writes, over the same connections."""
-        return ObservedWriter(self._redis, self._prefix, self._timeout_ms, uncounted, self._now)
+        asked = self._redis, self._prefix, self._timeout_ms
+        return ObservedWriter(*asked, uncounted, self._now, retelling)
 
     async def close(self) -> None:
         """Close the connections."""

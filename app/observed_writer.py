@@ -25,6 +25,7 @@ from models.events import OrderCancelled, Purchased, Refunded
 from models.lifecycle import NOW, OTHER, Life, pack
 from models.lifecycle_facts import Fact, Happened
 from models.lifecycle_fold import Change, Entry, Order, fold
+from models.retelling import Retelling
 from models.times import rfc3339
 
 _ORDERS = (Purchased, Refunded, OrderCancelled)
@@ -47,16 +48,19 @@ class ObservedWriter:
         timeout_ms: int,
         uncounted: frozenset[str] = frozenset(),
         now: Callable[[], int | None] = lambda: None,
+        retelling: Retelling | None = None,
     ) -> None:
         """Write with a client; members ``uncounted`` have timelines and count nowhere.
 
         ``now`` is members' time, which says what is news; None in stream time, where all is.
+        With a ``retelling`` what we said of members is kept in Chinese, too.
         """
         self._redis = redis
         self._keys = Keys(prefix)
         self._timeout_ms = timeout_ms
         self._uncounted = uncounted
         self._now = now
+        self._retelling = retelling
         self._script = redis.register_script(WRITE)
         self._labels: dict[str, set[str]] = {kind: set() for kind in _LABELS}
 
@@ -72,7 +76,7 @@ class ObservedWriter:
         """Count facts, once; see ``FollowerStore``. Raises ``StoreUnavailable``."""
         now = self._now()
         news_since = 0 if now is None else now - NEWS_MS
-        batch = _Batch(self._keys, self._labels, self._uncounted, news_since)
+        batch = _Batch(self._keys, self._labels, self._uncounted, news_since, self._retelling)
         if content:
             await self._fold(batch, content)
         arguments: list[bytes | int] = [
@@ -120,11 +124,13 @@ class _Batch:
         labels: dict[str, set[str]],
         uncounted: frozenset[str],
         news_since: int,
+        retelling: Retelling | None,
     ) -> None:
         self._keys = keys
         self._news_since = news_since
         self._known = labels
         self._uncounted = uncounted
+        self._retelling = retelling
         self.values: list[bytes] = []
         """Bytes that are put, which ``todo`` names by their number, from 1."""
         self._put: list[tuple[str, int, int]] = []
@@ -143,7 +149,7 @@ class _Batch:
         """Fold the facts about one member."""
         identity, anonymous = who
         counted = anonymous or identity not in self._uncounted
-        change = fold(raw, facts, orders, self._label, counted)
+        change = fold(raw, facts, orders, self._label, counted, self._retelling)
         self._store_life(key, raw, change)
         for counter, moved in change.counts.items():
             self._counts[counter] = self._counts.get(counter, 0) + moved

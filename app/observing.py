@@ -7,6 +7,8 @@ from agents.partitioner import partition_function
 from app.kafka_security import for_aiokafka
 from app.observed_store import ObservedStore
 from config.settings import Settings
+from models.retelling import Retelling
+from models.rulebook import RuleBook
 
 PATIENCE_SECONDS = 0.25
 REST = 1.0
@@ -14,7 +16,7 @@ REST = 1.0
 and when Redis has come back empty, all that there ever was is much to catch up with."""
 
 
-def observer(settings: Settings, store: ObservedStore) -> Follower[Facts]:
+def observer(settings: Settings, book: RuleBook, store: ObservedStore) -> Follower[Facts]:
     """Return an observer that writes into the store; nothing is connected before it starts."""
     topics = {settings.topic(name): name for name in FOLLOWED}
     observing = Observing(topics, partition_function(settings.partitioner), settings.partitions)
@@ -28,4 +30,5 @@ def observer(settings: Settings, store: ObservedStore) -> Follower[Facts]:
         PATIENCE_SECONDS,
         REST,
     )
-    return Follower(config, store.writer(settings.test_members), observing.take)
+    writer = store.writer(settings.test_members, Retelling(book))
+    return Follower(config, writer, observing.take)

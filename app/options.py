@@ -82,4 +82,5 @@ def book_of(directory: Path | None, settings: Settings) -> RuleBook:
         settings.limits(),
         loaded.audiences,
         loaded.predictions,
+        loaded.chinese,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from models.chinese import Called, Chinese
 from models.rules import IsIn, Reentry, Rule, Rung, StageEntered, StageLeft
 from models.times import format_duration
 from models.wording import described
@@ -12,22 +13,23 @@ _HEAD = """\
 Every rule of the configuration, in words. Made by `lifecycle rules list --markdown`: change the
 files in `config/rules/` and make it again, not this page.
 """
-_COLUMNS = ("rule", "when it raises", "会员触发条件", "stage", "serves", "defaults")
+_COLUMNS = ("rule", "when it raises", "规则", "会员触发条件", "stage", "serves", "defaults")
 
 
-def markdown(rules: Iterable[Rule]) -> str:
+def markdown(rules: Iterable[Rule], chinese: Chinese) -> str:
     """Return the page: rules by group, then by name."""
     by_group: dict[str, list[Rule]] = {}
     for rule in sorted(rules, key=lambda rule: (rule.group or "", rule.name)):
         by_group.setdefault(rule.group or "other", []).append(rule)
     parts = [_HEAD]
     for group, members in by_group.items():
-        rows = [_row(_COLUMNS), _row(["---"] * len(_COLUMNS)), *map(_rule, members)]
+        rows = [_row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
+        rows += [_rule(rule, chinese.rules.get(rule.name)) for rule in members]
         parts.append(f"## {group}\n\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
 
 
-def _rule(rule: Rule) -> str:
+def _rule(rule: Rule, chinese: Called | None) -> str:
     name = f"`{rule.name}` v{rule.version}"
     if rule.mode != "live":
         name += f" ({rule.mode})"
@@ -35,6 +37,7 @@ def _rule(rule: Rule) -> str:
         [
             f"{name}<br>{rule.about}",
             described(rule, chinese=False),
+            "" if chinese is None else f"**{chinese.title}**<br>{chinese.about}",
             described(rule, chinese=True),
             stage_of(rule),
             rule.serves or "",

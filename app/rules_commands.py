@@ -108,7 +108,7 @@ def run_list(args: argparse.Namespace) -> int:
     except ConfigErrors as errors:
         return _bad_input(args, errors)
     if args.markdown:
-        sys.stdout.write(markdown(config.rules))
+        sys.stdout.write(markdown(config.rules, config.chinese))
         return _DONE
     Console(file=sys.stdout).print(_table(config))
     _tell(args, {"rules": [_row(rule) for rule in config.rules]})

@@ -140,7 +140,7 @@ class Worker:
         self._observed = ObservedStore.connect(
             settings.redis, key_prefix(settings.app_id), settings.redis_timeout_ms, clock.now
         )
-        self._observer = observer(settings, self._observed) if settings.observer else None
+        self._observer = observer(settings, book, self._observed) if settings.observer else None
         self._figures: LifecycleFigures | None = None
         if self._observer is not None:
             self._figures = LifecycleFigures(self._observed.lifecycle)

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from config.calendar_files import read_festivals
+from config.chinese_files import read_chinese
 from config.condition_files import Known
 from config.errors import ConfigError, ConfigErrors
 from config.policy_files import read_policy
@@ -16,6 +17,7 @@ from config.rule_names import rule_names
 from config.segment_files import known_with, read_segments
 from config.stage_files import read_stages
 from models.audiences import Audiences
+from models.chinese import Chinese
 from models.policy import Policy
 from models.predictions import Predictions
 from models.rules import Rule
@@ -27,12 +29,16 @@ CALENDAR_FILE = "calendar.yaml"
 SEGMENTS_FILE = "segments.yaml"
 RFM_FILE = "rfm.yaml"
 PREDICTIONS_FILE = "predictions.yaml"
-_FILES = (STAGES_FILE, POLICY_FILE, CALENDAR_FILE, SEGMENTS_FILE, RFM_FILE, PREDICTIONS_FILE)
+CHINESE_FILE = "chinese.yaml"
+_FILES = (
+    *(STAGES_FILE, POLICY_FILE, CALENDAR_FILE, SEGMENTS_FILE, RFM_FILE, PREDICTIONS_FILE),
+    CHINESE_FILE,
+)
 
 
 class LoadedConfig(msgspec.Struct, frozen=True):
-    """What the business chose: rules by name, the lifecycle table, the policy, the segments, and
-    what is predicted.
+    """What the business chose: rules by name, the lifecycle table, the policy, the segments, what
+    is predicted, and what all of it is called in Chinese.
     """
 
     rules: tuple[Rule, ...]
@@ -40,6 +46,7 @@ class LoadedConfig(msgspec.Struct, frozen=True):
     policy: Policy
     audiences: Audiences
     predictions: Predictions | None
+    chinese: Chinese
 
 
 def package_dir() -> Path:
@@ -75,9 +82,31 @@ def load_config(directory: Path | None = None) -> LoadedConfig:
     foreign = path.parent == package_dir() and folder.parent != package_dir()
     policy, policy_errors = read_policy(path, None if foreign else rule_names(folder, rules))
     errors += rule_errors + stage_errors + policy_errors
+    if not errors:
+        chinese, errors = _chinese(directory, rules, audiences)
     if errors:
         raise ConfigErrors(errors)
-    return LoadedConfig(tuple(rules), stages, policy, audiences, predictions)
+    return LoadedConfig(tuple(rules), stages, policy, audiences, predictions, chinese)
+
+
+def _chinese(
+    directory: Path | None, rules: list[Rule], audiences: Audiences
+) -> tuple[Chinese, list[ConfigError]]:
+    """Return the words; the packaged ones only for what is packaged, whatever else is named so."""
+    path = find(directory, CHINESE_FILE)
+    if path.parent != package_dir():
+        return read_chinese(
+            path,
+            [one.name for one in rules],
+            [one.name for one in audiences.segments],
+            [one.name for one in audiences.tags],
+        )
+    chinese, errors = read_chinese(path)
+    if find(directory, RULES_FOLDER).parent != package_dir():
+        chinese = msgspec.structs.replace(chinese, rules={})
+    if find(directory, SEGMENTS_FILE).parent != package_dir():
+        chinese = msgspec.structs.replace(chinese, segments={}, tags={})
+    return chinese, errors
 
 
 def policy_path(directory: Path | None) -> Path:

@@ -90,19 +90,23 @@ def reason_of(candidate: Candidate, locale: str) -> Reason:
 def retold(candidate: Candidate, held: Held, locale: str) -> Reason:
     """Return why what has waited became true, in the language of a locale that may be new."""
     reason = held.reason
-    chinese = _told_again(candidate, reason, "zh")
+    about = candidate.rule, candidate.due, candidate.key, reason
+    chinese = told_again(*about, "zh")
     if is_chinese(locale):
         return msgspec.structs.replace(reason, text=chinese)
     if reason.text != chinese:
         return reason
-    text = _told_again(candidate, reason, locale)
+    text = told_again(*about, locale)
     # Why a stage was entered is not kept, and the sentence ends before it.
     return msgspec.structs.replace(reason, text=text.rstrip(".: ") + ".")
 
 
-def _told_again(candidate: Candidate, reason: Reason, locale: str) -> str:
-    rule, when = candidate.rule, candidate.rule.when
-    at, fact, key = candidate.due, "", candidate.key
+def told_again(rule: Rule, due: int, key: str, reason: Reason, locale: str) -> str:
+    """Return in a locale's language why a rule was due, from what the reason has as data.
+
+    In English why a stage was entered is missing: it is not kept.
+    """
+    when, at, fact = rule.when, due, ""
     if reason.evidence:
         fact, at = reason.evidence[0].type, parse_instant(reason.evidence[0].occurred_at)
     match when:

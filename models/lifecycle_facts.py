@@ -10,6 +10,7 @@ import msgspec
 
 from models.decoding import Received
 from models.times import DAY, parse_instant
+from models.triggers import Reason
 
 _EPOCH = date(1970, 1, 1).toordinal()
 
@@ -54,7 +55,10 @@ class Raised(Told, frozen=True):
     trigger_id: str
     rule: str
     stage: str
-    text: str
+    reason: Reason
+    version: int
+    """The rule's."""
+    occasion: str
     raised_at: int
     """When it was sent, which may be later than the instant at which it was due."""
     provoked: bool
@@ -80,15 +84,6 @@ class Scored(Told, frozen=True):
 Fact: TypeAlias = Happened | Moved | HeldBack | Raised | Cancelled | Scored
 
 
-class _Evidence(msgspec.Struct):
-    occurred_at: str
-
-
-class _Reason(msgspec.Struct):
-    text: str
-    evidence: tuple[_Evidence, ...] = ()
-
-
 class _Trigger(msgspec.Struct, tag_field="type", tag="trigger"):
     trigger_id: str
     member_id: str
@@ -96,7 +91,9 @@ class _Trigger(msgspec.Struct, tag_field="type", tag="trigger"):
     stage: str
     due_at: str
     raised_at: str
-    reason: _Reason
+    rule_version: int
+    occasion: str
+    reason: Reason
 
 
 class _Cancelled(msgspec.Struct, tag_field="type", tag="trigger_cancelled"):
@@ -169,7 +166,9 @@ def of_triggers(raw: bytes) -> Fact:
         said.trigger_id,
         said.rule,
         said.stage,
-        said.reason.text,
+        said.reason,
+        said.rule_version,
+        said.occasion,
         parse_instant(said.raised_at),
         provoked,
     )

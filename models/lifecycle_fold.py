@@ -5,7 +5,7 @@ be stored and counted. Each fact counts once, however often a topic says it.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -72,7 +72,7 @@ from models.lifecycle_facts import (
     Raised,
     Scored,
 )
-from models.whys import in_language
+from models.retelling import Retelling
 
 CONTACT_KINDS: frozenset[str] = frozenset({"phone_sha256", "email_sha256"})
 """Kinds of link, and names of attributes, that bring a hashed phone number or e-mail address."""
@@ -126,6 +126,9 @@ class Change(msgspec.Struct):
     """Whether what is stored of the member is to be erased first."""
 
 
+Said: TypeAlias = Moved | HeldBack | Raised | Cancelled
+"""Facts that are words of ours."""
+
 Labels = Callable[[str, str], str]
 """Returns the label of a name (of a kind: ``source`` or ``reason``); they are bounded."""
 
@@ -136,16 +139,18 @@ def fold(
     orders: dict[str, Order],
     labels: Labels,
     counted: bool = True,
+    retelling: Retelling | None = None,
 ) -> Change:
     """Fold facts about one member into its packed life; ``orders`` are those named, as stored.
 
     They are changed in place: fold the members of a batch one after another with the same ones.
+    With a ``retelling`` what we said is told in Chinese, too.
     What is not ``counted`` (test members) is told in the timeline and changes no counter.
 
     Raises ``ValueError`` when the bytes are no life.
     """
     change = Change(unpack(raw))
-    folding = _Folding(change, orders, labels)
+    folding = _Folding(change, orders, labels, retelling)
     for fact in facts:
         if fact.at <= change.life.erased:
             continue
@@ -167,10 +172,17 @@ def fold(
 class _Folding:
     """The facts about one member, one after another."""
 
-    def __init__(self, change: Change, orders: dict[str, Order], labels: Labels) -> None:
+    def __init__(
+        self,
+        change: Change,
+        orders: dict[str, Order],
+        labels: Labels,
+        retelling: Retelling | None,
+    ) -> None:
         self.change = change
         self._orders = orders
         self._labels = labels
+        self._retelling = retelling
 
     def add(self, counter: Counter, moved: int) -> None:
         counts = self.change.counts
@@ -200,13 +212,13 @@ class _Folding:
                     self._rule(fact.rule, "triggers", fact.at)
                     if not fact.provoked:
                         self._treat(fact.rule, fact.stage, "treated", fact.at)
-                    said = {"kind": "trigger", "rule": fact.rule, "text": fact.text}
+                    said = {"kind": "trigger", "rule": fact.rule, **self._words(fact)}
                     self._feed(fact, said, fact.raised_at)
             case Cancelled():
                 if self._is_new(f"cancelled {fact.trigger_id}"):
                     self.add((NOW, "cancelled"), 1)
                     self._rule(fact.rule, "cancelled", fact.at)
-                    said = {"kind": "cancelled", "rule": fact.rule, **_words(fact.reason)}
+                    said = {"kind": "cancelled", "rule": fact.rule, **self._words(fact)}
                     self._feed(fact, said)
             case HeldBack():
                 self._held_back(fact)
@@ -278,7 +290,7 @@ class _Folding:
         life.entered.setdefault(fact.after, week_of(day_of(fact.at)))
         if not life.seen or fact.at < life.seen:
             life.seen = fact.at
-        said = {"kind": "stage", "before": fact.before, "after": fact.after, **_words(fact.why)}
+        said = {"kind": "stage", "before": fact.before, "after": fact.after, **self._words(fact)}
         self._feed(fact, {**said, "stage": fact.after})
 
     def _lose(self, fact: Moved, day: str) -> None:
@@ -414,9 +426,7 @@ class _Folding:
             return
         if isinstance(fact, Scored) and not self._is_other_score(fact):
             return
-        told = _told(fact)
-        if told is not None:
-            self.change.entries.append(Entry(fact.at, *told))
+        self.change.entries.append(Entry(fact.at, *self._told(fact)))
 
     def _is_other_score(self, fact: Scored) -> bool:
         """Return whether it was not told just now: every update says the prediction again."""
@@ -424,40 +434,46 @@ class _Folding:
         before, life.score_told = life.score_told, crc32(said.encode())
         return life.score_told != before
 
+    def _told(self, fact: Fact) -> tuple[int, dict[str, Any]]:
+        match fact:
+            case Happened():
+                return 1, {"kind": "event", "type": fact.received.type, **_of_event(fact.received)}
+            case Moved():
+                moved = {"before": fact.before, "after": fact.after}
+                return 2, {"kind": fact.kind, **moved, **self._words(fact)}
+            case HeldBack():
+                return 3, {
+                    "kind": "decision",
+                    "rule": fact.rule,
+                    "verdict": fact.verdict,
+                    **self._words(fact, "why"),
+                    **({"until": fact.until} if fact.until else {}),
+                    "occasion": fact.occasion,
+                }
+            case Raised():
+                said = {"kind": "trigger", "rule": fact.rule, "trigger_id": fact.trigger_id}
+                return 4, {**said, **self._words(fact)}
+            case Cancelled():
+                said = {"kind": "cancelled", "rule": fact.rule, "trigger_id": fact.trigger_id}
+                return 5, {**said, **self._words(fact)}
+            case Scored():
+                churn, expected = round(fact.churn, 4), round(fact.expected, 2)
+                return 0, {"kind": "score", "churn": churn, "expected_value": expected}
 
-def _told(fact: Fact) -> tuple[int, dict[str, Any]] | None:
-    match fact:
-        case Happened():
-            return 1, {"kind": "event", "type": fact.received.type, **_of_event(fact.received)}
-        case Moved():
-            moved = {"before": fact.before, "after": fact.after}
-            return 2, {"kind": fact.kind, **moved, **_words(fact.why)}
-        case HeldBack():
-            words = _words(fact.why)
-            return 3, {
-                "kind": "decision",
-                "rule": fact.rule,
-                "verdict": fact.verdict,
-                "why": words["text"],
-                **({"why_zh": words["text_zh"]} if "text_zh" in words else {}),
-                **({"until": fact.until} if fact.until else {}),
-                "occasion": fact.occasion,
-            }
-        case Raised():
-            said = {"kind": "trigger", "rule": fact.rule, "trigger_id": fact.trigger_id}
-            return 4, {**said, "text": fact.text}
-        case Cancelled():
-            said = {"kind": "cancelled", "rule": fact.rule, "trigger_id": fact.trigger_id}
-            return 5, {**said, **_words(fact.reason)}
-        case Scored():
-            churn, expected = round(fact.churn, 4), round(fact.expected, 2)
-            return 0, {"kind": "score", "churn": churn, "expected_value": expected}
-    return None
-
-
-def _words(why: str) -> dict[str, str]:
-    chinese = in_language(why, None, True)
-    return {"text": why} if chinese == why else {"text": why, "text_zh": chinese}
+    def _words(self, fact: Said, name: str = "text") -> dict[str, str]:
+        """Return what was said, and the same in Chinese where that is something else."""
+        retell, chinese = self._retelling, None
+        match fact:
+            case Moved(why=said):
+                chinese = retell and retell.move(said)
+            case HeldBack(why=said, rule=rule) | Cancelled(reason=said, rule=rule):
+                chinese = retell and retell.why(said, rule)
+            case Raised(rule=rule, reason=reason):
+                said = reason.text
+                chinese = retell and retell.trigger(
+                    rule, fact.version, fact.at, fact.occasion, reason
+                )
+        return {name: said, **({f"{name}_zh": chinese} if chinese else {})}
 
 
 def _of_event(received: Received) -> dict[str, Any]:

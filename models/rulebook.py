@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from models.audiences import NOBODY, Audiences, compiled
 from models.awaiting import Occasions, Types, awaited, occasions
 from models.calendar import Calendar
+from models.chinese import NOTHING, Chinese
 from models.diary import Diary
 from models.events import Event
 from models.ids import name_hash
@@ -99,6 +100,7 @@ class RuleBook:
         limits: Limits,
         audiences: Audiences = NOBODY,
         predictions: Predictions | None = None,
+        chinese: Chinese = NOTHING,
     ) -> None:
         """Compile; without ``predictions`` nothing is scored, asked or learned."""
         self.rules: dict[str, Rule] = {rule.name: rule for rule in rules}
@@ -114,6 +116,8 @@ class RuleBook:
         self.bands = stages.bands
         self.audiences = audiences
         self.predictions = predictions
+        # Words for people: nothing that is decided depends on them.
+        self.chinese = chinese
         self.segments = compiled(audiences.segments)
         self.segment_names = {one.id: one.segment.name for one in self.segments}
         self.tags = {tag.name: tag for tag in audiences.tags}

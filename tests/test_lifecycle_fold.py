@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from core_builders import whole_book
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from observing_kit import Log, Said, event, of_ours, transition
@@ -29,10 +30,12 @@ from models.lifecycle import (
 )
 from models.lifecycle_facts import Fact
 from models.lifecycle_fold import Change, Order, fold
+from models.retelling import Retelling
 from models.times import DAY, HOUR, rfc3339
 
 BEGINNING = 1_700_000_000_000 // DAY * DAY
 TODAY = day_key(day_of(BEGINNING))
+RETELLING = Retelling(whole_book())
 _observing = Observing({name: name for name in FOLLOWED}, lambda _key, _count: 0, 1)
 
 
@@ -62,7 +65,7 @@ class Counted:
     def fold(self, *said: Said, counted: bool = True) -> Change:
         labels = lambda _kind, name: name  # noqa: E731
         told = facts(said)
-        change = fold(self.raw, told, self.orders, labels, counted)
+        change = fold(self.raw, told, self.orders, labels, counted, RETELLING)
         self.raw = pack(change.life)
         for counter, moved in change.counts.items():
             self.counts[counter] = self.counts.get(counter, 0) + moved
@@ -103,6 +106,8 @@ def trigger(
             "trigger_id": name,
             "member_id": "m1",
             "rule": rule,
+            "rule_version": 1,
+            "occasion": str(at),
             "stage": stage,
             "due_at": rfc3339(at),
             "raised_at": rfc3339(at),

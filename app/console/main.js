@@ -10,7 +10,7 @@ import * as model from "./model.js";
 import * as river from "./river.js";
 import * as rules from "./rules.js";
 import { keepToken } from "./token.js";
-import { currentLanguage, figure, setLanguage, t, time } from "./words.js";
+import { currentLanguage, figure, learnNames, setLanguage, t, time } from "./words.js";
 
 const COUNTERS = ["members", "events", "events_per_second", "triggers", "cancelled"];
 const THEMES = ["auto", "light", "dark"];
@@ -113,8 +113,10 @@ async function takePicture() {
   if (!ok) return false;
   takeFigures(body);
   if (!state.away) river.showStages(body);
-  (body.feed ?? []).forEach(feed.takeEntry);
+  learnNames("segment", body.names?.segments);
+  learnNames("tag", body.names?.tags);
   rules.showRules(body.rules ?? []);
+  (body.feed ?? []).forEach(feed.takeEntry);
   model.showModel(body.model);
   lists.look();
   return true;

@@ -5,7 +5,7 @@ import { get } from "./live.js";
 import { trusted } from "./model.js";
 import { muteForm } from "./mute.js";
 import { ruleNames } from "./rules.js";
-import { ahead, chart, days } from "./timeline.js";
+import { ahead, chart, days, lastOf } from "./timeline.js";
 import {
   currentLanguage, day, longMoment, named, number, percent, reason, ruleName, t,
 } from "./words.js";
@@ -78,10 +78,10 @@ function consent(said) {
   for (const granted of [true, false]) {
     for (const purpose of ["marketing", "service"]) {
       const channels = said.filter((one) => one.granted === granted && one.purpose === purpose)
-        .map((one) => (one.channel === "all" ? t("consent_all") : one.channel));
+        .map((one) => (one.channel === "all" ? t("consent_all") : named("channel", one.channel)));
       if (!channels.length) continue;
       const what = t("consent_of", {
-        purpose: t(`purpose_${purpose}`), channels: channels.join(", "),
+        purpose: t(`purpose_${purpose}`), channels: channels.join(t("comma")),
       });
       lines.push(h("div", null, t(granted ? "consent_yes" : "consent_no", { what })));
     }
@@ -106,7 +106,7 @@ function facts(document_) {
     d.tier ? fact("fact_tier", d.tier) : null,
     (d.points ?? null) === null ? null : fact("fact_points", number(d.points)),
     fact("fact_consent", consent(d.consents ?? [])),
-    d.tags?.length ? fact("fact_tags", chips(d.tags.map((tag) => tag.tag))) : null,
+    d.tags?.length ? fact("fact_tags", chips(d.tags.map((tag) => named("tag", tag.tag)))) : null,
     d.segments?.length
       ? fact("fact_segments", chips(d.segments.map((one) => named("segment", one.segment)))) : null,
     d.cart?.length ? fact("fact_cart", items(d.cart)) : null,
@@ -205,7 +205,10 @@ function draw() {
       h("div", null,
         (trusted() && chart(shown.entries)) || "",
         h("h3", null, t("ahead")),
-        h("div", { id: "ahead" }, ahead(timeline.body.ahead ?? []))),
+        h("div", { id: "ahead" }, ahead(timeline.body.ahead ?? [])),
+        h("h3", null, t("last")),
+        h("p", { class: "about" }, t("last_about")),
+        h("div", { id: "last" }, lastOf(answer.body.last_triggers ?? [], shown.entries))),
     ),
     whyForm(id) ?? "",
     muteForm(id, Boolean(answer.body.muted_until), () => setTimeout(() => refresh(true), SETTLES_MS)),
@@ -227,6 +230,7 @@ function drawFresh() {
   const timeline = byId("timeline");
   if (!timeline.contains(focused)) timeline.replaceChildren(...timelineParts());
   byId("ahead").replaceChildren(ahead(shown.timeline.body.ahead ?? []));
+  byId("last").replaceChildren(lastOf(shown.answer.body.last_triggers ?? [], shown.entries));
 }
 
 async function load(id) {

@@ -1,7 +1,7 @@
 // Rules: how often each raised a message day by day, what was held back, and the breaker.
 
 import { byId, h, svg } from "./dom.js";
-import { named, number, ruleName, t } from "./words.js";
+import { aboutOf, currentLanguage, learnNames, named, number, ruleName, t } from "./words.js";
 
 const WIDTH = 112;
 const HEIGHT = 26;
@@ -44,9 +44,16 @@ function spark(told, days) {
   }, ...bars);
 }
 
+/** What a rule is about: in Chinese as the shop says it, else when it raises, which we say. */
 function about(rule) {
-  const words = rule.words ?? {};
-  return (document.documentElement.lang.startsWith("zh") ? words.zh : rule.about) ?? rule.about;
+  if (currentLanguage() !== "zh") return rule.about;
+  return aboutOf("rule", rule.rule) ?? rule.words?.zh ?? rule.about;
+}
+
+/** What a rule is about, by its name; nothing of one that is gone. */
+export function aboutRule(name) {
+  const found = (rules ?? []).find((rule) => rule.rule === name);
+  return found ? about(found) : "";
 }
 
 function row(rule, days) {
@@ -55,7 +62,7 @@ function row(rule, days) {
     h("td", { class: value ? "figure" : "figure soft", "data-label": label }, number(value ?? 0));
   const rest = rule.breaker_open ? t("rule_open") : named("rule", rule.mode ?? "live");
   return h("tr", rule.breaker_open ? { class: "broken" } : null,
-    h("th", { scope: "row" }, h("span", { class: "name" }, ruleName(rule.rule)),
+    h("th", { scope: "row" }, h("span", { class: "name", title: rule.rule }, ruleName(rule.rule)),
       h("span", { class: "soft small" }, about(rule))),
     h("td", { class: "chart" }, spark(rule.days, days)),
     figure(t("rule_today"), today.triggers),
@@ -106,6 +113,8 @@ function draw() {
 export function showRules(told) {
   if (JSON.stringify(told) === JSON.stringify(rules)) return;
   rules = told;
+  const called = rules.filter((rule) => rule.chinese).map((rule) => [rule.rule, rule.chinese]);
+  learnNames("rule", Object.fromEntries(called));
   draw();
 }
 

@@ -1,6 +1,7 @@
 // What happened to a member, day by day; and the risk over time as a small chart.
 
 import { h, svg } from "./dom.js";
+import { aboutRule } from "./rules.js";
 import { day, longMoment, named, number, percent, ruleName, said, t, time } from "./words.js";
 
 const TOP = 8;
@@ -10,7 +11,8 @@ const WIDTH = 640;
 /** What an event was about: its item, order, sum, words. */
 function about(entry) {
   const sum = (entry.amount ?? null) === null ? "" : `${number(entry.amount, 2)} ${entry.currency ?? ""}`;
-  const parts = [entry.item, entry.order, sum.trim(), entry.query && `“${entry.query}”`, entry.source];
+  const parts = [entry.item, entry.order, sum.trim(), entry.query && `“${entry.query}”`,
+    entry.source && named("source", entry.source)];
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -71,6 +73,21 @@ export function ahead(entries) {
         h("span", { class: "what" }, entry.rule ? ruleName(entry.rule) : said(entry, "what")),
         h("time", { datetime: entry.at }, longMoment(entry.at))),
       entry.rule ? h("p", { class: "why" }, said(entry, "what")) : null)));
+}
+
+/** The last triggers, the newest first: what became of each, and why, as `entries` tell it. */
+export function lastOf(triggers, entries) {
+  if (!triggers.length) return h("p", { class: "none" }, t("last_none"));
+  return h("ol", { class: "feed still" }, triggers.map((one) => {
+    const told = entries.find((entry) => entry.kind === "trigger" && entry.rule === one.rule
+      && (one.trigger_id ? entry.trigger_id === one.trigger_id : entry.at === one.due_at));
+    return h("li", { class: `entry ${one.outcome === "open" ? "trigger" : "past"}` },
+      h("p", { class: "head" },
+        h("span", { class: "what" }, ruleName(one.rule)),
+        h("span", { class: "kind" }, t(`last_${one.outcome}`)),
+        h("time", { datetime: one.due_at }, longMoment(one.due_at))),
+      h("p", { class: "why" }, told ? said(told) : aboutRule(one.rule)));
+  }));
 }
 
 /** The churn score over time, when there are two points or more. */

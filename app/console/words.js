@@ -126,10 +126,28 @@ export const WORDS = {
     consent_yes: "agreed to {what}",
     consent_no: "refused {what}",
     consent_of: "{purpose} by {channels}",
+    comma: ", ",
     consent_all: "every channel",
+    channel_app_push: "app push",
+    channel_sms: "sms",
+    channel_email: "e-mail",
+    channel_wechat: "WeChat",
+    source_web: "web",
+    source_app: "app",
+    source_mini_program: "mini program",
+    source_store: "store",
+    source_pos: "till",
     purpose_marketing: "marketing",
     purpose_service: "service messages",
     open_count: "{count} open",
+
+    last: "Last messages",
+    last_about: "What was due last, why, and what became of it.",
+    last_none: "Nothing has been due yet.",
+    last_open: "open: may still be taken back",
+    last_sent: "sent",
+    last_not_sent: "could not be sent",
+    last_over: "over",
 
     ahead: "Ahead",
     ahead_none: "No deadline is armed.",
@@ -424,10 +442,28 @@ export const WORDS = {
     consent_yes: "已同意{what}",
     consent_no: "已拒绝{what}",
     consent_of: "{purpose}（{channels}）",
+    comma: "、",
     consent_all: "所有渠道",
+    channel_app_push: "应用推送",
+    channel_sms: "短信",
+    channel_email: "邮件",
+    channel_wechat: "微信",
+    source_web: "网站",
+    source_app: "应用",
+    source_mini_program: "小程序",
+    source_store: "门店",
+    source_pos: "收银台",
     purpose_marketing: "营销消息",
     purpose_service: "服务消息",
     open_count: "{count} 条",
+
+    last: "最近的消息",
+    last_about: "最近应发的消息、理由和结果。",
+    last_none: "还没有应发的消息。",
+    last_open: "未过期：仍可能撤回",
+    last_sent: "已发出",
+    last_not_sent: "未能发出",
+    last_over: "已结束",
 
     ahead: "将要到期",
     ahead_none: "没有待触发的时间。",
@@ -633,8 +669,23 @@ export function t(key, values = {}) {
   return WORDS[language][key].replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 
+// What the shop calls its own things in Chinese; whatever has no Chinese name keeps its own.
+const called = { rule: new Map(), segment: new Map(), tag: new Map() };
+
+/** Learns names of a kind (rule, segment, tag): {name: {title, about}}. */
+export function learnNames(kind, told) {
+  called[kind] = new Map(Object.entries(told ?? {}));
+}
+
+const chinese = (kind, name) => (language === "zh" ? called[kind]?.get(name) : undefined);
+
+/** One sentence about a rule, a segment or a tag in Chinese, when that is spoken and there is one. */
+export const aboutOf = (kind, name) => chinese(kind, name)?.about;
+
 /** The words of a value from a closed vocabulary; what is not known stays as it is. */
 export function named(kind, value) {
+  const own = chinese(kind, value);
+  if (own) return own.title;
   return WORDS[language][`${kind}_${value}`] ?? String(value ?? "").replaceAll("_", " ");
 }
 
@@ -652,8 +703,10 @@ export function reason(english) {
   return (language === "zh" && REASONS[english]) || english;
 }
 
-/** A rule's name as words; it is the same in both languages, as it is what people look for. */
+/** A rule's name as words. */
 export function ruleName(rule) {
+  const own = chinese("rule", rule);
+  if (own) return own.title;
   const words = String(rule).replaceAll("_", " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
 }

@@ -63,6 +63,7 @@ class Figures:
             rule=rule.name,
             about=rule.about,
             words=self._words[rule.name],
+            chinese=self._of.book.chinese.rules.get(rule.name),
             mode=rule.mode,
             group=rule.group,
             priority=rule.priority,
@@ -99,6 +100,7 @@ class Figures:
             flows=stages.flows,
             feed=feed,
             rules=rules,
+            names=shapes.Names(self._of.book.chinese.segments, self._of.book.chinese.tags),
             model=self.model(),
         )
 

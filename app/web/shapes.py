@@ -8,6 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from models.chinese import Called
+
 LONGEST_ID = 128
 """Characters of any id, as in events."""
 
@@ -296,11 +298,16 @@ class DayCounts(Struct, frozen=True):
 
 
 class RuleRow(Struct, frozen=True):
-    """A rule and its last days; ``today`` is null when they cannot be told."""
+    """A rule and its last days; ``today`` is null when they cannot be told.
+
+    ``words``: when it raises, as the engine says it; ``chinese``: what the shop calls it, if it
+    said so.
+    """
 
     rule: str
     about: str
     words: Words
+    chinese: Called | None
     mode: Literal["live", "shadow", "off"]
     group: str | None
     priority: int
@@ -380,6 +387,13 @@ class FeedEntry(Struct, frozen=True, omit_defaults=True):
     after: str | None = None
 
 
+class Names(Struct, frozen=True):
+    """What the shop calls its segments and tags in Chinese, by name, as far as it said so."""
+
+    segments: dict[str, Called]
+    tags: dict[str, Called]
+
+
 class Live(Struct, frozen=True):
     """One picture of everything; what needs Redis is empty or null when it is away."""
 
@@ -390,4 +404,5 @@ class Live(Struct, frozen=True):
     flows: list[Flow]
     feed: list[FeedEntry]
     rules: list[RuleRow]
+    names: Names
     model: ModelRow | None
