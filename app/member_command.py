@@ -35,7 +35,7 @@ _OUTCOMES = {
     "open": "open, may still be overtaken",
     "sent": "sent",
     "not_sent": "not sent: the gateway could not",
-    "over": "over",
+    "over": "over: sent, taken back or expired, or the member was in a control group",
 }
 
 

@@ -263,7 +263,8 @@ class LastTrigger(msgspec.Struct, frozen=True, omit_defaults=True):
     rule: str
     due_at: str
     # "open": may still be overtaken. "sent": so the gateway said, on at least one channel.
-    # "not_sent": on none. "over": it was sent, overtaken or has expired long since.
+    # "not_sent": on none. "over": it was sent, overtaken or has expired long since, or the member
+    # was in a control group.
     outcome: Literal["open", "sent", "not_sent", "over"]
     trigger_id: str | None = None
 

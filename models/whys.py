@@ -7,8 +7,16 @@ instants and what operators wrote stay as they are.
 import re
 
 from models.rules import Requirement, Rule
-from models.wording import unmet
+from models.wording import (
+    channel_in_words,
+    length_in_words,
+    purpose_in_words,
+    spaced,
+    unmet,
+)
 
+# What a cap is about: a purpose, a channel, a group.
+_OF = r"(?:(marketing|service) )?(?:on (\S+) )?(?:of group (\S+) )?"
 _CHINESE: tuple[tuple[str, str], ...] = (
     (r"nothing held it back", "未受任何限制"),
     (r"completed by history, which messages nobody", "由历史数据补全,不发送消息"),
@@ -21,11 +29,11 @@ _CHINESE: tuple[tuple[str, str], ...] = (
     (r"decided after expires_at", "作出决定时已过期"),
     (r"waited until expires_at", "等待至过期"),
     (r"muted until (\S+)", r"静默至 \1"),
-    (r"the policy has stopped everything of purpose (\w+)", r"策略已暂停用途为 \1 的全部发送"),
-    (r"no channel is left that the member allows for (\w+)", r"会员未许可任何渠道用于 \1"),
+    (r"the policy has stopped everything of purpose (\w+)", r"策略已暂停全部\1消息"),
+    (r"no channel is left that the member allows for (\w+)", r"会员未许可任何渠道发送\1消息"),
     (
         r"nothing is said yet that allows (\w+): it may follow",
-        r"会员尚未就 \1 作出许可,可能随后作出",
+        r"会员尚未许可\1消息,可能随后许可",
     ),
     (r"the member can be reached on none of the channels", "各渠道均无法触达会员"),
     (r"a ticket is open", "有未关闭的工单"),
@@ -39,7 +47,14 @@ _CHINESE: tuple[tuple[str, str], ...] = (
     (r"in the control group of (\S+)", r"属于 \1 的对照组"),
     (r"the rule decides and sends nothing", "该规则只作决定,不发送"),
     (r"group (\S+) rests (\w+) from (\S+)", r"组 \1 自 \3 起冷却 \2"),
-    (r"at most (\d+) (.*): used up", r"频次上限(\1:\2)已用完"),
+    (
+        rf"at most (\d+) {_OF}in (\w+): used up",
+        r"频次上限已用完:\5内至多 \1 条\2\3\4消息",
+    ),
+    (
+        rf"at most (\d+) {_OF}a (\w+): used up",
+        r"频次上限已用完:\5至多 \1 条\2\3\4消息",
+    ),
     (r"held until (\S+) by (.+?): (.*)", r"由 \2 暂缓至 \1:\3"),
     (r"the rule is gone or off", "规则已删除或停用"),
     (r"more candidates wait than a row has room for", "等待中的触发过多"),
@@ -50,9 +65,14 @@ _CHINESE: tuple[tuple[str, str], ...] = (
 _SENTENCE = re.compile(
     "|".join(f"(?P<s{number}>{english})" for number, (english, _) in enumerate(_CHINESE))
 )
-_REFERENCE = re.compile(r"\\(\d)")
-# By sentence: text and numbers of groups in turns.
-_PIECES = {f"s{number}": _REFERENCE.split(said) for number, (_, said) in enumerate(_CHINESE)}
+# By sentence: what to say, and how many groups are in it.
+_SAID = {
+    f"s{number}": (said, re.compile(english).groups)
+    for number, (english, said) in enumerate(_CHINESE)
+}
+_LENGTH = re.compile(r"\d+(ms|[smhd])")
+_PLACE = re.compile(r"\\(\d)")
+_PERIODS = {"day": "每天", "week": "每周", "month": "每月"}
 _BEFORE = "; it expires before"
 
 
@@ -77,11 +97,23 @@ def _in_chinese(found: re.Match[str]) -> str:
     # The last group to be closed is the one around the others.
     sentence = found.lastgroup
     assert sentence is not None
-    first = found.re.groupindex[sentence]
-    return "".join(
-        found[first + int(piece)] if place % 2 else piece
-        for place, piece in enumerate(_PIECES[sentence])
-    )
+    said, count = _SAID[sentence]
+    first = found.re.groupindex[sentence] + 1
+    return _filled(said, [_part(found[first + part]) for part in range(count)])
+
+
+def _filled(said: str, parts: list[str]) -> str:
+    return spaced(_PLACE.sub(lambda place: parts[int(place[1]) - 1], said))
+
+
+def _part(said: str | None) -> str:
+    """Return what a sentence names: a duration, a purpose or a channel in words, else as it is."""
+    if said is None:
+        return ""
+    if _LENGTH.fullmatch(said):
+        return length_in_words(said, chinese=True)
+    period = _PERIODS.get(said, said)
+    return purpose_in_words(channel_in_words(period, chinese=True), chinese=True)
 
 
 def _wanted(rule: Rule | None) -> list[Requirement | str]:

@@ -152,6 +152,23 @@ _VERDICTS_CHINESE: dict[Verdict, str] = {
     "overtaken": "已失效",
     "shadow": "影子模式",
 }
+_UNITS_CHINESE = {"ms": "毫秒", "s": "秒", "m": "分钟", "h": "小时", "d": "天"}
+_FIELDS_CHINESE = {
+    "item_id": "商品",
+    "order_id": "订单",
+    "category": "品类",
+    "price": "价格",
+    "quantity": "数量",
+    "total": "金额",
+    "value": "金额",
+    "rating": "评分",
+    "channel": "渠道",
+    "source": "来源",
+    "campaign": "活动",
+    "coupon": "优惠券",
+}
+_CHANNELS_CHINESE = {"app_push": "应用推送", "sms": "短信", "email": "邮件", "wechat": "微信"}
+_PURPOSES_CHINESE = {"marketing": "营销", "service": "服务"}
 _PAST, _PERFECT, _CHINESE = 0, 1, 2
 _LATIN_BEFORE = re.compile(r"(?<=[0-9A-Za-z])(?=[\u4e00-\u9fff])")
 _LATIN_AFTER = re.compile(r"(?<=[\u4e00-\u9fff])(?=[0-9A-Za-z])")
@@ -169,6 +186,36 @@ def _verb(name: str, form: int) -> str:
     return name.replace("_", " ") if found is None else found[form]
 
 
+def length_in_words(written: str, chinese: bool) -> str:
+    """Return a duration as rules write it, in words; in English it is short enough as it is.
+
+    >>> length_in_words("36h", True)
+    '36 小时'
+    """
+    if not chinese:
+        return written
+    number = written.rstrip("dhms")
+    return f"{number} {_UNITS_CHINESE[written.removeprefix(number)]}"
+
+
+def _length(milliseconds: int, chinese: bool) -> str:
+    return length_in_words(format_duration(milliseconds), chinese)
+
+
+def _field(name: str, chinese: bool) -> str:
+    return _FIELDS_CHINESE.get(name, name) if chinese else name
+
+
+def channel_in_words(name: str, chinese: bool) -> str:
+    """Return what a channel is called; others than the usual ones have no words."""
+    return _CHANNELS_CHINESE.get(name, name) if chinese else name
+
+
+def purpose_in_words(purpose: str, chinese: bool) -> str:
+    """Return what messages are for."""
+    return _PURPOSES_CHINESE.get(purpose, purpose) if chinese else purpose
+
+
 def _minute(instant: int) -> str:
     return rfc3339(instant)[:16].replace("T", " ") + " UTC"
 
@@ -181,7 +228,7 @@ def _either(words: Sequence[str], chinese: bool) -> str:
     return "或".join(words) if chinese else " or ".join(words)
 
 
-def _spaced(text: str) -> str:
+def spaced(text: str) -> str:
     """Return Chinese text with a space wherever it meets Latin letters or digits."""
     return _LATIN_AFTER.sub(" ", _LATIN_BEFORE.sub(" ", text))
 
@@ -301,10 +348,10 @@ def described(rule: Rule, chinese: bool) -> str:
     """Return when a rule raises, in words."""
     text = _when(rule.when, chinese)
     if rule.unless is not None:
-        count, window = rule.unless.count, format_duration(rule.unless.within)
+        count, window = rule.unless.count, _length(rule.unless.within, chinese)
         ever = rule.unless.within >= EVER
         if chinese:
-            text += f",除非{'' if ever else f' {window} 内'}有 {count} 单"
+            text += f",除非{'' if ever else f' {window}内'}有 {count} 单"
         else:
             were = "was" if count == 1 else "were"
             text += f", unless there {were} {_plural(count, 'order')}"
@@ -312,7 +359,7 @@ def described(rule: Rule, chinese: bool) -> str:
     if rule.condition is not None:
         wanted = _if(rule.condition, chinese)
         text += f",且{wanted}" if chinese else f", if {wanted}"
-    return _spaced(text) if chinese else text
+    return spaced(text) if chinese else text
 
 
 def _when(when: When, chinese: bool) -> str:
@@ -335,32 +382,33 @@ def _when(when: When, chinese: bool) -> str:
         case TierEntered(tier=tier):
             return f"成为 {tier} 等级" if chinese else f"reached the tier {tier}"
         case Absence(after=after, of=of, within=within, same=same):
-            window = format_duration(within)
+            window = _length(within, chinese)
             same_ = _same(same, chinese)
             if chinese:
-                return f"{said(after)}后 {window} 内没有{said(of)}{same_}"
+                return f"{said(after)}后 {window}内没有{said(of)}{same_}"
             return f"{said(after)}, then in {window} has not {said(of, _PERFECT)}{same_}"
         case Count(of=of, at_least=count, within=within, same=same):
-            window = format_duration(within)
+            window = _length(within, chinese)
             if chinese:
-                return f"{window} 内{said(of)}达 {count} 次{_same(same, True)}"
+                return f"{window}内{said(of)}达 {count} 次{_same(same, True)}"
             return f"{said(of)} {_plural(count, 'time')} in {window}{_same(same, False)}"
         case Sum(of=of, field=field, at_least=amount, within=within, same=same):
-            window = format_duration(within)
+            window = _length(within, chinese)
             if chinese:
-                return f"{window} 内{said(of)}的 {field} 累计达 {amount:g}{_same(same, True)}"
+                total = f"{_field(field, True)}累计达 {amount:g}"
+                return f"{window}内{said(of)}的{total}{_same(same, True)}"
             reached = f"reached a {field} of {amount:g} in {window}"
             return f"{said(of)} and {reached}{_same(same, False)}"
         case Steps(steps=steps, within=within, same=same):
-            window = format_duration(within)
+            window = _length(within, chinese)
             if chinese:
-                return f"{window} 内依次" + "、".join(map(said, steps)) + _same(same, True)
+                return f"{window}内依次" + "、".join(map(said, steps)) + _same(same, True)
             return ", then ".join(map(said, steps)) + f" in {window}" + _same(same, False)
         case Series(after=after, until=until, steps=steps, same=same):
-            times = list(map(format_duration, steps))
+            times = [_length(step, chinese) for step in steps]
             if chinese:
                 goal = f"直到{said(until)}{_same(same, True)}"
-                return f"{said(after)}后 {'、'.join(times)} 各一步,{goal}"
+                return f"{said(after)}后 {'、'.join(times)}各一步,{goal}"
             goal = f"until {said(until)}{_same(same, False)}"
             return f"{said(after)}: {', '.join(times)} later, {goal}"
         case Calendar() as calendar:
@@ -368,12 +416,12 @@ def _when(when: When, chinese: bool) -> str:
         case Crosses() as crosses:
             return _crosses(crosses, chinese)
         case ActivityDrop(below=below, lasting=lasting):
-            window = format_duration(lasting)
+            window = _length(lasting, chinese)
             if chinese:
                 return f"活跃度低于平时的 {below:.0%} 达 {window}"
             return f"activity below {below:.0%} of the usual for {window}"
         case LateForMember(of=of, percentile=percentile, fixed=fixed):
-            days = format_duration(fixed)
+            days = _length(fixed, chinese)
             if chinese:
                 return f"距上次{said(of)}超过其自身间隔的 {percentile:g} 分位(少于三单:{days})"
             gap = f"the {percentile:g}th percentile of the member's own gaps"
@@ -383,15 +431,15 @@ def _when(when: When, chinese: bool) -> str:
 def _same(same: str | None, chinese: bool) -> str:
     if same is None:
         return ""
-    return f"(同一 {same})" if chinese else f" (same {same})"
+    return f"(同一{_field(same, True)})" if chinese else f" (same {same})"
 
 
 def _crosses(crosses: Crosses, chinese: bool) -> str:
     name = _MEASURES[crosses.measure][chinese]
-    dwell = format_duration(crosses.dwell) if crosses.dwell else ""
-    window = format_duration(crosses.within) if crosses.within else ""
+    dwell = _length(crosses.dwell, chinese) if crosses.dwell else ""
+    window = _length(crosses.within, chinese) if crosses.within else ""
     if chinese:
-        inside = f"{window} 内的" if window else ""
+        inside = f"{window}内的" if window else ""
         level = "达到" if crosses.upward else "低于"
         stayed = f" 并保持 {dwell}" if dwell else ""
         return f"{inside}{name}{level} {crosses.level:g}{stayed}"
@@ -412,17 +460,18 @@ def _said(patterns: tuple[Pattern, ...], form: int) -> str:
 
 def _pattern(pattern: Pattern, form: int) -> str:
     name = _verb(pattern.type, form)
-    where = [_condition(condition) for condition in pattern.where]
+    where = [_condition(one, form == _CHINESE) for one in pattern.where]
     if not where:
         return name
     return f"{name}({','.join(where)})" if form == _CHINESE else f"{name} ({', '.join(where)})"
 
 
-def _condition(condition: Condition) -> str:
+def _condition(condition: Condition, chinese: bool) -> str:
+    field = _field(condition.field, chinese)
     if condition.op == "in":
-        return f"{condition.field} = {' / '.join(map(_value, condition.values))}"
+        return f"{field} = {' / '.join(map(_value, condition.values))}"
     sign = "≥" if condition.op == "at_least" else "<"
-    return f"{condition.field} {sign} {_value(condition.values[0])}"
+    return f"{field} {sign} {_value(condition.values[0])}"
 
 
 def _value(value: str | float | bool) -> str:
@@ -466,7 +515,7 @@ def required(wanted: Requirement, chinese: bool) -> str:
             return _ago(name, older, newer, chinese)
         case Reachable(channels=channels):
             if chinese:
-                return f"可通过 {_or(channels)} 触达"
+                return f"可通过{'或'.join(channel_in_words(one, True) for one in channels)}触达"
             return f"reachable by {_either(channels, False)}"
         case BirthdayKnown(known=known_):
             if chinese:
@@ -485,31 +534,31 @@ def required(wanted: Requirement, chinese: bool) -> str:
 def _range(
     name: str, low: float | None, high: float | None, within: int | None, chinese: bool
 ) -> str:
-    window = "" if within is None else format_duration(within)
+    window = "" if within is None else _length(within, chinese)
     bounds = [f"≥ {low:g}"] if low is not None else []
     bounds += [f"< {high:g}"] if high is not None else []
     if chinese:
-        return f"{window + ' 内' if window else ''}{name} {' 且 '.join(bounds)}"
+        return f"{window + '内' if window else ''}{name} {' 且 '.join(bounds)}"
     return f"{name}{' in ' + window if window else ''} {' and '.join(bounds)}"
 
 
 def _ago(name: str, older: int | None, newer: int | None, chinese: bool) -> str:
     bounds = []
     if older is not None:
-        text = format_duration(older)
-        bounds.append(f"至少 {text} 前" if chinese else f"at least {text} ago")
+        text = _length(older, chinese)
+        bounds.append(f"至少 {text}前" if chinese else f"at least {text} ago")
     if newer is not None:
-        text = format_duration(newer)
-        bounds.append(f"不到 {text} 前" if chinese else f"less than {text} ago")
+        text = _length(newer, chinese)
+        bounds.append(f"不到 {text}前" if chinese else f"less than {text} ago")
     return f"{name}在{'且'.join(bounds)}" if chinese else f"{name} was {' and '.join(bounds)}"
 
 
 def unmet(wanted: Requirement | str, chinese: bool) -> str:
     """Return why a rule's ``if`` does not hold: what of it, as ``conditions.first_unmet`` says."""
     if wanted == "any":
-        return "any 列出的条件均不成立" if chinese else "nothing that `any` lists holds"
+        return "所列的条件无一成立" if chinese else "nothing that `any` lists holds"
     if wanted == "not":
-        return "not 列出的条件成立" if chinese else "something that `not` lists holds"
+        return "所列的例外条件成立" if chinese else "something that `not` lists holds"
     assert not isinstance(wanted, str)
     said = required(wanted, chinese)
     return f"不满足:{said}" if chinese else f"this did not hold: {said}"

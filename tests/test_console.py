@@ -35,6 +35,7 @@ from app.stack import StackInfo
 from models.events import TOPIC_OF
 from models.reason_codes import CODES
 from models.stages import STAGES
+from models.times import HOUR
 from models.triggers import Verdict
 
 expect.set_options(timeout=60_000)
@@ -227,6 +228,89 @@ def test_the_language_is_switched_said_and_remembered(chromium: Browser, shop: S
         expect(page.locator("#rules-head")).to_have_text("Rules")
     with opened(chromium, shop, locale="zh-CN") as page:
         expect(page.locator("#rules-head")).to_have_text("规则")
+
+
+# What is visible or read aloud, without what people and shops call themselves and their things:
+# ids, items, orders, searches, addresses of pages.
+SAID = """
+() => {
+  const own = ".id, code, #member-name, .foot a, .plain .item, #find-kind, #language, time";
+  const said = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = texts.nextNode(); node; node = texts.nextNode()) {
+    const element = node.parentElement;
+    if (!node.data.trim() || element.closest(own) || element.closest("script")) continue;
+    if (element.closest("option, title") || element.checkVisibility()) said.push(node.data.trim());
+  }
+  for (const one of document.querySelectorAll("[aria-label], [placeholder], [alt]")) {
+    if (one.closest("#language")) continue;
+    said.push(one.ariaLabel ?? "", one.placeholder ?? "", one.alt ?? "");
+  }
+  return said;
+}
+"""
+DATA = re.compile(r"\b(?:ann|mei|dan)\b|[a-z]+-\d+(?:-\d+)?|“[^”]*”|<[^>]*>\d*")
+SAME_IN_CHINESE = {"RFM", "AUC", "ECE", "UTC", "VIP", "CNY", "UCI", "Redis", "HTTPS"}
+
+
+def english_left(page: Page) -> set[str]:
+    """Words in Latin letters that the page says."""
+    said: list[str] = page.evaluate(SAID)
+    assert sum(bool(re.search(r"[\u4e00-\u9fff]", one)) for one in said) > 100
+    return {
+        f"{word} in: {one}"
+        for one in said
+        for word in re.findall(r"[A-Za-z][A-Za-z_']+", DATA.sub("", one))
+        if word not in SAME_IN_CHINESE
+    }
+
+
+def test_the_chinese_page_is_chinese_on_every_panel(chromium: Browser, shop: Shop) -> None:
+    shop.tell("register", "mei", ago=HOUR, source="store")
+    shop.tell("consent", "mei", channel="sms", purpose="marketing", granted=True)
+    shop.tell("purchase", "mei", order_id="order-78", total=25.0, source="web")
+    shop.tell("tag", "mei", tag="price_sensitive", source="store")
+    shop.wait(lambda: b"price_sensitive" in shop.ask("/members/mei"), "a tag")
+    with opened(chromium, shop, "/#member=mei", locale="zh-CN", clean=False) as page:
+        alive(page)
+        page.wait_for_selector("#timeline li")
+        page.click("#rules-all")
+        for summary in page.locator("summary").all():
+            summary.click()
+        for rule in ("cart_abandoned", "became_active", "win_back_ladder", "vip_qualified"):
+            page.select_option("#why-rule", rule)
+            page.click("form:has(#why-rule) button")
+            expect(page.locator("#why-said")).to_contain_text("触发条件")
+            assert english_left(page) == set()
+        expect(page.locator("#rules")).to_contain_text("购物车未结算")
+        expect(page.locator(".facts")).to_contain_text("价格敏感")
+        expect(page.locator(".facts")).to_contain_text("仅一单")
+        expect(page.locator("#timeline")).to_contain_text("已注册")
+        page.mouse.move(5, 5)
+        # Whom the made shop has: every kind of entry and of list.
+        for stage in ("new", "silent", "active"):
+            page.select_option("#look-which", stage)
+            page.wait_for_selector("#look li, #look-none:not([hidden])")
+            link = page.locator("#look a").first
+            if not link.count():
+                continue
+            link.click()
+            page.wait_for_selector("#timeline li")
+            assert english_left(page) == set()
+
+
+def test_a_name_that_nobody_gave_a_rule_in_chinese_stays_english(
+    chromium: Browser, shop: Shop
+) -> None:
+    with opened(chromium, shop, locale="zh-CN") as page:
+        alive(page)
+        names = page.evaluate(
+            "import('/assets/words.js').then(({learnNames, ruleName, named}) => {"
+            " learnNames('rule', {}); learnNames('segment', {vip: {title: '贵宾', about: ''}});"
+            " return [ruleName('tea_lover'), named('segment', 'vip'), named('segment', 'my_own')];"
+            "})"
+        )
+        assert names == ["Tea lover", "贵宾", "my own"]
 
 
 def test_the_colours_are_those_of_the_system_unless_chosen(chromium: Browser, shop: Shop) -> None:
@@ -436,10 +520,11 @@ def test_a_worker_that_dies_is_shown_and_nothing_is_lost_when_it_is_back(
         expect(page.locator("#trouble")).to_contain_text("connection to the worker was lost")
         shop.tell("register", "dan")
         shop.restart()
+        # What is read an hour of members' time later is no news.
+        shop.wait(lambda: any(e["member_id"] == "dan" for e in live(shop)["feed"]), "dan's entry")
         shop.play(1)
         expect(page.locator("#link-words")).to_have_text("Live")
         expect(page.locator("#trouble")).to_be_hidden()
-        shop.wait(lambda: any(e["member_id"] == "dan" for e in live(shop)["feed"]), "dan's entry")
         # What the worker still catches up with comes to both, and both keep the newest.
         until(
             lambda: {entry["id"] for entry in live(shop)["feed"]} <= set(feed_ids(page)),
@@ -550,6 +635,29 @@ def test_a_member_is_told_with_what_happened_and_what_is_ahead(
         page.select_option("#why-rule", "cart_abandoned")
         page.click("text=Ask")
         expect(page.locator("#why-said")).to_contain_text("It fires when")
+
+
+def test_the_last_messages_are_told_with_their_reasons_and_what_became_of_them(
+    chromium: Browser, shop: Shop
+) -> None:
+    known = json.loads(shop.wait(lambda: shop.ask("/members/ann"), "ann"))["last_triggers"]
+    assert "welcome" in {one["rule"] for one in known}
+    words = {
+        "open": "open: may",
+        "sent": "sent",
+        "not_sent": "could not be sent",
+        "over": "(over|control group)",
+    }
+    with opened(chromium, shop, "/#member=ann") as page:
+        page.wait_for_selector("#timeline li")
+        shown = page.locator("#last li")
+        expect(shown).to_have_count(len(known))
+        for one, said in zip(known, shown.all_inner_texts(), strict=True):
+            assert one["rule"].replace("_", " ").capitalize() in said
+            assert re.search(words[one["outcome"]], said), said
+            assert re.search(r"The member .* at|in the control group", said), said
+    with opened(chromium, shop, f"/#member={EVIL.replace(' ', '%20')}", clean=False) as page:
+        page.wait_for_selector("#last > *")
 
 
 def test_a_stranger_is_said_to_be_unknown(chromium: Browser, shop: Shop) -> None:

@@ -114,7 +114,7 @@ def test_what_is_decided_names_rules_as_the_shop_calls_them() -> None:
     assert told == "购物车未结算 以优先级 60 胜出,本规则为 40"
     assert retelling.why("purchase o1", "browse_abandoned") is None
     unmet = "this did not hold: orders in 90d ≥ 2"
-    assert retelling.why(unmet, "became_active") == "不满足:90d 内订单数 ≥ 2"
+    assert retelling.why(unmet, "became_active") == "不满足:90 天内订单数 ≥ 2"
 
 
 @pytest.mark.parametrize("kind", ["stages", "bands"])

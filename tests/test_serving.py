@@ -765,7 +765,11 @@ def test_what_a_support_desk_asks_for_is_among_the_lines() -> None:
             "last triggers",
             "cart_abandoned due 2026-11-21T09:00:00.000Z: open, may still be overtaken, 9f2c",
         ),
-        ("last triggers", "welcome due 2026-09-01T09:00:00.000Z: over"),
+        (
+            "last triggers",
+            "welcome due 2026-09-01T09:00:00.000Z: over: sent, taken back or expired, or the "
+            "member was in a control group",
+        ),
     ):
         assert line in lines
     assert ("consent", "nothing was said") not in lines

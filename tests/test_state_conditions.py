@@ -174,7 +174,7 @@ def test_one_of_any_must_hold_and_none_of_not(tmp_path: Path) -> None:
     ("locale", "words"),
     [
         ("en", "this did not hold: orders in 30d ≥ 1 and < 3"),
-        ("zh-CN", "不满足:30d 内订单数 ≥ 1 且 < 3"),
+        ("zh-CN", "不满足:30 天内订单数 ≥ 1 且 < 3"),
     ],
 )
 def test_a_no_is_told_in_the_operators_language(tmp_path: Path, locale: str, words: str) -> None:

@@ -93,3 +93,20 @@ def test_the_command_tells_decisions_in_the_language_that_is_asked_for(
         command = ["why", "m1", "hello", "--config", str(tmp_path), "--events", str(log)]
         assert main([*command, "--language", language]) == 0
         assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("cap", "told"),
+    [
+        ({"at_most": 1, "per": "day"}, "频次上限已用完:每天至多 1 条营销消息"),
+        ({"at_most": 1, "within": "7d"}, "频次上限已用完:7 天内至多 1 条营销消息"),
+        (
+            {"at_most": 1, "within": "36h", "purpose": "any", "group": "g"},
+            "频次上限已用完:36 小时内至多 1 条 g 消息",
+        ),
+    ],
+)
+def test_a_cap_is_told_with_its_time_and_what_it_counts(cap: dict[str, Any], told: str) -> None:
+    rule = on("visit", "hello", group="g", reentry={"per": "member", "every": "1s"})
+    said = whys({"caps": [cap]}, rule, ("visit", NOON - MINUTE, {}), ("visit", NOON, {}))
+    assert told in {in_language(why, None, chinese=True) for why in said}

@@ -71,11 +71,11 @@ def rule(when: When, unless: OrdersAtLeast | None = None, condition: If | None =
 @pytest.mark.parametrize(
     ("when", "english", "chinese"),
     [
-        (EventHappens(LARGE), "bought (total ≥ 100)", "下单(total ≥ 100)"),
+        (EventHappens(LARGE), "bought (total ≥ 100)", "下单(金额 ≥ 100)"),
         (
             ABSENCE,
             "viewed an item, then in 2h has not bought or added to the cart (same item_id)",
-            "浏览商品后 2h 内没有下单或加入购物车(同一 item_id)",
+            "浏览商品后 2 小时内没有下单或加入购物车(同一商品)",
         ),
         (StageEntered("silent"), "became silent", "进入沉默阶段"),
         (StageLeft("active"), "is no longer active", "离开活跃阶段"),
@@ -84,42 +84,42 @@ def rule(when: When, unless: OrdersAtLeast | None = None, condition: If | None =
         (
             Count((TEA,), 3, DAY, "item_id"),
             "viewed an item (category = tea / coffee) 3 times in 1d (same item_id)",
-            "1d 内浏览商品(category = tea / coffee)达 3 次(同一 item_id)",
+            "1 天内浏览商品(品类 = tea / coffee)达 3 次(同一商品)",
         ),
         (
             Sum((BUY,), "total", 500, 30 * DAY),
             "bought and reached a total of 500 in 30d",
-            "30d 内下单的 total 累计达 500",
+            "30 天内下单的金额累计达 500",
         ),
         (
             Sequence(((VIEW,), (CART, BUY)), 7 * DAY),
             "viewed an item, then added to the cart or bought in 7d",
-            "7d 内依次浏览商品、加入购物车或下单",
+            "7 天内依次浏览商品、加入购物车或下单",
         ),
         (
             Crosses("points", 1000, 800, dwell=DAY),
             "the points reached 1000 for 1d",
-            "积分达到 1000 并保持 1d",
+            "积分达到 1000 并保持 1 天",
         ),
         (
             Crosses("orders", 3, 5, upward=False, within=365 * DAY),
             "the orders in 365d fell below 3",
-            "365d 内的订单数低于 3",
+            "365 天内的订单数低于 3",
         ),
         (
             Series((Pattern("register"),), (BUY,), (DAY, 3 * DAY)),
             "registered: 1d, 3d later, until bought",
-            "注册后 1d、3d 各一步,直到下单",
+            "注册后 1 天、3 天各一步,直到下单",
         ),
         (
             ActivityDrop(0.3, 14 * DAY),
             "activity below 30% of the usual for 14d",
-            "活跃度低于平时的 30% 达 14d",
+            "活跃度低于平时的 30% 达 14 天",
         ),
         (
             LateForMember((BUY,), 90, 30 * DAY, 60 * DAY),
             "no purchase for the 90th percentile of the member's own gaps (60d below three)",
-            "距上次下单超过其自身间隔的 90 分位(少于三单:60d)",
+            "距上次下单超过其自身间隔的 90 分位(少于三单:60 天)",
         ),
     ],
 )
@@ -141,8 +141,8 @@ def test_exceptions_and_state_conditions_are_described_too() -> None:
         " not: times shared something ≥ 1"
     )
     assert described(it, chinese=True) == (
-        "进入活跃阶段,除非 7d 内有 1 单,且阶段为 新客,已知生日,"
-        "等级为 gold 且积分 ≥ 5 或可通过 sms 触达,并非分享次数 ≥ 1"
+        "进入活跃阶段,除非 7 天内有 1 单,且阶段为 新客,已知生日,"
+        "等级为 gold 且积分 ≥ 5 或可通过短信触达,并非分享次数 ≥ 1"
     )
     ever = rule(StageEntered("active"), OrdersAtLeast(2, 3650 * DAY))
     assert described(ever, chinese=False) == "became active, unless there were 2 orders"
@@ -151,7 +151,7 @@ def test_exceptions_and_state_conditions_are_described_too() -> None:
 @pytest.mark.parametrize(
     ("wanted", "english", "chinese"),
     [
-        (OrdersAre(1, 3, 30 * DAY), "orders in 30d ≥ 1 and < 3", "30d 内订单数 ≥ 1 且 < 3"),
+        (OrdersAre(1, 3, 30 * DAY), "orders in 30d ≥ 1 and < 3", "30 天内订单数 ≥ 1 且 < 3"),
         (SpendIs(500, None), "spend ≥ 500", "消费金额 ≥ 500"),
         (EventsAre("review", 1, None), "times wrote a review ≥ 1", "发表评价次数 ≥ 1"),
         (PointsAre(None, 5), "points < 5", "积分 < 5"),
@@ -159,9 +159,9 @@ def test_exceptions_and_state_conditions_are_described_too() -> None:
         (
             LastWas("last_order", 30 * DAY, 90 * DAY),
             "the last order was at least 30d ago and less than 90d ago",
-            "最近一次下单在至少 30d 前且不到 90d 前",
+            "最近一次下单在至少 30 天前且不到 90 天前",
         ),
-        (Reachable(("sms", "email")), "reachable by sms or email", "可通过 sms 或 email 触达"),
+        (Reachable(("sms", "email")), "reachable by sms or email", "可通过短信或邮件触达"),
         (BirthdayKnown(False), "the birthday is not known", "生日未知"),
         (Marked("segment", ("vip",)), "in segment vip", "分群 vip"),
         (Marked("tag", ("a", "b")), "tagged a or b", "标签 a 或 b"),

@@ -7,7 +7,7 @@ import { muteForm } from "./mute.js";
 import { ruleNames } from "./rules.js";
 import { ahead, chart, days, lastOf } from "./timeline.js";
 import {
-  currentLanguage, day, longMoment, named, number, percent, reason, ruleName, t,
+  currentLanguage, day, longMoment, named, number, percent, reason, ruleName, said, t,
 } from "./words.js";
 
 const PAGE = 25;
@@ -133,9 +133,9 @@ function whyForm(id) {
     }
     const state = Array.isArray(body.rules) ? body.rules[0] : body;
     const told = [
-      ...(state.armed ?? []).map((one) => t("why_armed", { at: longMoment(one.due_at), text: one.text })),
-      ...(state.held ?? []).map((one) => t("why_held", { at: longMoment(one.until), text: one.text })),
-      ...(state.asks ?? []).map((one) => `${t(one.holds ? "why_holds" : "why_fails")}: ${one.text}`),
+      ...(state.armed ?? []).map((one) => t("why_armed", { at: longMoment(one.due_at), text: said(one) })),
+      ...(state.held ?? []).map((one) => t("why_held", { at: longMoment(one.until), text: said(one) })),
+      ...(state.asks ?? []).map((one) => t(one.holds ? "why_holds" : "why_fails", { text: said(one) })),
       ...(state.last_raised_at ? [t("why_last", { at: longMoment(state.last_raised_at) })] : []),
     ];
     answer.replaceChildren(
@@ -204,11 +204,11 @@ function draw() {
         h("div", { id: "timeline" }, timelineParts())),
       h("div", null,
         (trusted() && chart(shown.entries)) || "",
-        h("h3", null, t("ahead")),
-        h("div", { id: "ahead" }, ahead(timeline.body.ahead ?? [])),
         h("h3", null, t("last")),
         h("p", { class: "about" }, t("last_about")),
-        h("div", { id: "last" }, lastOf(answer.body.last_triggers ?? [], shown.entries))),
+        h("div", { id: "last" }, lastOf(answer.body.last_triggers ?? [], shown.entries)),
+        h("h3", null, t("ahead")),
+        h("div", { id: "ahead" }, ahead(timeline.body.ahead ?? []))),
     ),
     whyForm(id) ?? "",
     muteForm(id, Boolean(answer.body.muted_until), () => setTimeout(() => refresh(true), SETTLES_MS)),

@@ -32,8 +32,8 @@ export function redraw() {
     h("p", { class: "versions" },
       h("span", null, t("model_version"), " ", h("b", null, String(model.version ?? "–"))),
       model.valid_from ? h("span", { class: "soft" }, t("model_since", { at: day(model.valid_from) })) : null,
-      h("span", null, t("drift"), ": ",
-        h("span", { class: drifting ? "state alarm" : "" }, drift(model.drift)))),
+      h("span", { class: drifting ? "state alarm" : "" },
+        t("pair", { what: t("drift"), more: drift(model.drift) }))),
   );
 }
 

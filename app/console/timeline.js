@@ -30,7 +30,9 @@ function words(entry) {
       return [t(entry.after ? "entered" : "left", { what }), sentence];
     }
     case "decision":
-      return [`${ruleName(entry.rule)}: ${named("verdict", entry.verdict)}`, sentence];
+      return [
+        t("pair", { what: ruleName(entry.rule), more: named("verdict", entry.verdict) }), sentence,
+      ];
     case "score":
       return [percent(entry.churn), sentence];
     default:
@@ -75,18 +77,26 @@ export function ahead(entries) {
       entry.rule ? h("p", { class: "why" }, said(entry, "what")) : null)));
 }
 
+/** Where a timeline tells of a trigger; of who is in a control group it tells the decision. */
+function toldOf(one, entries) {
+  const its = entries.filter((entry) => entry.rule === one.rule);
+  return its.find((entry) => entry.kind === "trigger"
+      && (one.trigger_id ? entry.trigger_id === one.trigger_id : entry.at === one.due_at))
+    ?? its.findLast((entry) => entry.verdict === "holdout" && entry.at >= one.due_at);
+}
+
 /** The last triggers, the newest first: what became of each, and why, as `entries` tell it. */
 export function lastOf(triggers, entries) {
   if (!triggers.length) return h("p", { class: "none" }, t("last_none"));
   return h("ol", { class: "feed still" }, triggers.map((one) => {
-    const told = entries.find((entry) => entry.kind === "trigger" && entry.rule === one.rule
-      && (one.trigger_id ? entry.trigger_id === one.trigger_id : entry.at === one.due_at));
+    const told = toldOf(one, entries);
+    const kept = told?.kind === "decision";
     return h("li", { class: `entry ${one.outcome === "open" ? "trigger" : "past"}` },
       h("p", { class: "head" },
         h("span", { class: "what" }, ruleName(one.rule)),
-        h("span", { class: "kind" }, t(`last_${one.outcome}`)),
+        h("span", { class: "kind" }, kept ? named("verdict", told.verdict) : t(`last_${one.outcome}`)),
         h("time", { datetime: one.due_at }, longMoment(one.due_at))),
-      h("p", { class: "why" }, told ? said(told) : aboutRule(one.rule)));
+      h("p", { class: "why" }, told ? said(told, kept ? "why" : "text") : aboutRule(one.rule)));
   }));
 }
 

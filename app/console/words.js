@@ -168,14 +168,15 @@ export const WORDS = {
     kind_score: "score",
     entered: "into {what}",
     left: "out of {what}",
+    pair: "{what}: {more}",
 
     why: "Why did a rule fire, or not?",
     why_rule: "Rule",
     why_go: "Ask",
     why_when: "It fires when: {when}",
     why_armed: "Armed for {at}: {text}",
-    why_holds: "holds",
-    why_fails: "does not hold",
+    why_holds: "Holds: {text}",
+    why_fails: "Does not hold: {text}",
     why_held: "Held until {at}: {text}",
     why_last: "Last raised {at}",
     why_quiet: "Nothing is armed for this member.",
@@ -482,16 +483,17 @@ export const WORDS = {
     kind_band: "频次段",
     kind_segment: "人群",
     kind_score: "评分",
-    entered: "进入 {what}",
-    left: "离开 {what}",
+    entered: "进入“{what}”",
+    left: "离开“{what}”",
+    pair: "{what}：{more}",
 
     why: "规则为什么触发，或为什么没有？",
     why_rule: "规则",
     why_go: "询问",
     why_when: "触发条件：{when}",
     why_armed: "待触发 {at}：{text}",
-    why_holds: "满足",
-    why_fails: "不满足",
+    why_holds: "满足：{text}",
+    why_fails: "不满足：{text}",
     why_held: "等待至 {at}：{text}",
     why_last: "上次触发 {at}",
     why_quiet: "该会员没有待触发的时间。",
@@ -689,9 +691,20 @@ export function named(kind, value) {
   return WORDS[language][`${kind}_${value}`] ?? String(value ?? "").replaceAll("_", " ");
 }
 
-/** A sentence that the engine says in both languages, or in one. */
+const INSTANT = /(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(?:Z| UTC)/g;
+const LENGTH = /(?<![\w-])(\d+)(ms|[smhd])(?![\w-]) ?/g;
+const UNITS = { ms: "毫秒", s: "秒", m: "分钟", h: "小时", d: "天" };
+
+/** A sentence of the engine with its instants as the page writes times: it says them in UTC. */
+export function sentenceOf(text) {
+  const timed = text.replace(INSTANT, (_, date, clock) => longMoment(`${date}T${clock}Z`));
+  if (language !== "zh") return timed;
+  return timed.replace(LENGTH, (_, count, unit) => `${count} ${UNITS[unit]}`);
+}
+
+/** What the engine says of an entry, in both languages or in one. */
 export function said(entry, field = "text") {
-  const sentence = (language === "zh" && entry[`${field}_zh`]) || entry[field] || "";
+  const sentence = sentenceOf((language === "zh" && entry[`${field}_zh`]) || entry[field] || "");
   if (entry.kind !== "cancelled") return sentence;
   // What overtook a message is told as an event's type and what it was about.
   const [type, ...about] = sentence.split(" ");
