@@ -7,7 +7,7 @@ import { muteForm } from "./mute.js";
 import { ruleNames } from "./rules.js";
 import { ahead, chart, days, lastOf } from "./timeline.js";
 import {
-  currentLanguage, day, longMoment, named, number, percent, reason, ruleName, said, t,
+  currentLanguage, day, longMoment, named, number, percent, reason, ruleName, said, sentenceOf, t,
 } from "./words.js";
 
 const PAGE = 25;
@@ -139,7 +139,7 @@ function whyForm(id) {
       ...(state.last_raised_at ? [t("why_last", { at: longMoment(state.last_raised_at) })] : []),
     ];
     answer.replaceChildren(
-      state.when ? h("p", null, t("why_when", { when: state.when })) : "",
+      state.when ? h("p", null, t("why_when", { when: sentenceOf(state.when) })) : "",
       h("ul", { class: "plain" }, (told.length ? told : [t("why_quiet")]).map((one) => h("li", null, one))));
   };
   return h("details", { class: "more" }, h("summary", null, t("why")),

@@ -1,7 +1,9 @@
 // Rules: how often each raised a message day by day, what was held back, and the breaker.
 
 import { byId, h, svg } from "./dom.js";
-import { aboutOf, currentLanguage, learnNames, named, number, ruleName, t } from "./words.js";
+import {
+  aboutOf, currentLanguage, learnNames, named, number, ruleName, sentenceOf, t,
+} from "./words.js";
 
 const WIDTH = 112;
 const HEIGHT = 26;
@@ -47,7 +49,7 @@ function spark(told, days) {
 /** What a rule is about: in Chinese as the shop says it, else when it raises, which we say. */
 function about(rule) {
   if (currentLanguage() !== "zh") return rule.about;
-  return aboutOf("rule", rule.rule) ?? rule.words?.zh ?? rule.about;
+  return aboutOf("rule", rule.rule) ?? sentenceOf(rule.words.zh);
 }
 
 /** What a rule is about, by its name; nothing of one that is gone. */

@@ -693,13 +693,17 @@ export function named(kind, value) {
 
 const INSTANT = /(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(?:Z| UTC)/g;
 const LENGTH = /(?<![\w-])(\d+)(ms|[smhd])(?![\w-]) ?/g;
+// The engine writes the punctuation of both languages alike; between Han characters it is theirs.
+const BESIDE_HAN = /(?<=\p{Script=Han})[,:;]|[,:;](?=\p{Script=Han})/gu;
+const OF_HAN = { ",": "，", ":": "：", ";": "；" };
 const UNITS = { ms: "毫秒", s: "秒", m: "分钟", h: "小时", d: "天" };
 
 /** A sentence of the engine with its instants as the page writes times: it says them in UTC. */
 export function sentenceOf(text) {
   const timed = text.replace(INSTANT, (_, date, clock) => longMoment(`${date}T${clock}Z`));
   if (language !== "zh") return timed;
-  return timed.replace(LENGTH, (_, count, unit) => `${count} ${UNITS[unit]}`);
+  return timed.replace(LENGTH, (_, count, unit) => `${count} ${UNITS[unit]}`)
+    .replace(BESIDE_HAN, (mark) => OF_HAN[mark]);
 }
 
 /** What the engine says of an entry, in both languages or in one. */
