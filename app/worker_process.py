@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from app.metric_list import DEADLINES_ARMED, DEADLINES_FIRED
+from app.metric_list import DEADLINES_ARMED, DEADLINES_FIRED, Declared
 
 LOOK_SECONDS = 0.01
 STOP_SECONDS = 10.0
@@ -147,6 +147,11 @@ class WorkerProcess:
 
     def deadlines(self) -> Deadlines | None:
         """Ask its ``/metrics``; None when there is no answer."""
+        told = self.figures(DEADLINES_ARMED, DEADLINES_FIRED)
+        return None if told is None else Deadlines(*told)
+
+    def figures(self, *metrics: Declared) -> list[int] | None:
+        """Ask its ``/metrics`` for metrics without labels; None when there is no answer."""
         address = self.address
         if address is None:
             return None
@@ -158,7 +163,7 @@ class WorkerProcess:
             return None
         finally:
             connection.close()
-        return Deadlines(_value(said, DEADLINES_ARMED.name), _value(said, DEADLINES_FIRED.name))
+        return [_value(said, metric.name) for metric in metrics]
 
 
 def cpu_seconds(pid: int) -> float:

@@ -132,11 +132,12 @@ def add_parsers(subparsers: "Subparsers") -> None:
     one = _add(
         kinds, "serving", "lookups over HTTP and from Redis, beside the engine at half load",
         lambda settings, given: serving(
-            settings, given.events, given.seconds, given.http_rate, given.redis_rate
+            settings, given.members, given.seconds, given.rounds, given.http_rate, given.redis_rate
         ),
     )  # fmt: skip
-    one.add_argument("--events", type=_enough, default=400_000, metavar="N")
-    one.add_argument("--seconds", type=positive, default=20, metavar="S", help="per turn")
+    one.add_argument("--members", type=positive, default=50_000, metavar="N")
+    one.add_argument("--seconds", type=positive, default=10, metavar="S", help="per measurement")
+    one.add_argument("--rounds", type=positive, default=3, metavar="R", help="of measurements")
     one.add_argument("--http-rate", type=positive, default=1_000, metavar="N", help="a second")
     one.add_argument("--redis-rate", type=positive, default=10_000, metavar="N", help="a second")
 

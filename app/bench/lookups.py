@@ -5,18 +5,18 @@ counts from then: a server that stops for a second is not forgiven the questions
 """
 
 import asyncio
+import itertools
 import multiprocessing
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 from urllib.parse import quote
 
 import hiredis
 
 TICK_SECONDS = 0.001
-CONNECTIONS = 8
 PATIENCE_SECONDS = 10.0
 """How long answers are waited for after the last question."""
 
@@ -32,15 +32,26 @@ class Load(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """Milliseconds from when each question was due; what had no answer, and what had a bad one."""
+    """What came of the questions, and what asking them took."""
 
     milliseconds: list[float]
+    """From when each was due until its answer was there."""
     missing: int
+    """Had no answer."""
     bad: int
+    """Had one that is no document."""
+    late: list[float]
+    """Milliseconds from when each was due until it was asked: of the above, the asker's own."""
+    cpu_seconds: float
+    """Of the process that asked."""
 
 
 class Language(Protocol):
     """How to ask, and to tell answers in what comes back."""
+
+    connections: ClassVar[int]
+    packet: ClassVar[int]
+    """Questions that a connection is asked at once, if as many are due in a tick."""
 
     def question(self, identity: str) -> bytes:
         """Return the bytes that ask."""
@@ -50,7 +61,10 @@ class Language(Protocol):
 
 
 class Http:
-    """``GET /members/{id}``."""
+    """``GET /members/{id}``, one question to a packet, as HTTP clients have it."""
+
+    connections: ClassVar[int] = 32
+    packet: ClassVar[int] = 1
 
     def __init__(self, host: str, port: int) -> None:
         self._host = f"{host}:{port}"
@@ -76,7 +90,10 @@ class Http:
 
 
 class Hget:
-    """``HGET key id``."""
+    """``HGET key id``, some in a packet, as a client pipelines what many ask it for."""
+
+    connections: ClassVar[int] = 8
+    packet: ClassVar[int] = 10
 
     def __init__(self, key: str) -> None:
         self._key = key.encode()
@@ -110,9 +127,10 @@ class _Connection(asyncio.Protocol):
             self.milliseconds.append((now - self._due.popleft()) * 1000)
             self.bad += not good
 
-    def ask(self, identity: str, due: float) -> None:
-        self._due.append(due)
-        self._transport.write(self._language.question(identity))
+    def ask(self, questions: Sequence[tuple[str, float]]) -> None:
+        """Ask for ids that were due at these instants, in one packet."""
+        self._due += [due for _, due in questions]
+        self._transport.write(b"".join(self._language.question(one) for one, _ in questions))
 
     @property
     def waiting(self) -> int:
@@ -123,20 +141,31 @@ class _Connection(asyncio.Protocol):
 
 
 async def _ask(load: Load, key: str | None) -> Answered:
-    def connection() -> _Connection:
-        return _Connection(Http(load.host, load.port) if key is None else Hget(key))
+    def language() -> Language:
+        return Http(load.host, load.port) if key is None else Hget(key)
 
     loop = asyncio.get_running_loop()
-    made = [
-        await loop.create_connection(connection, load.host, load.port) for _ in range(CONNECTIONS)
-    ]
-    connections = [protocol for _, protocol in made]
+    connections: list[_Connection] = []
+    while len(connections) < language().connections:
+        _, made = await loop.create_connection(
+            lambda: _Connection(language()), load.host, load.port
+        )
+        connections.append(made)
+    packet = language().packet
     began, asked, total = time.perf_counter(), 0, int(load.rate * load.seconds)
+    late: list[float] = []
+    turn = itertools.cycle(connections)
+    cpu = time.process_time()
     while asked < total:
         now = time.perf_counter()
-        while asked < total and (due := began + asked / load.rate) <= now:
-            connections[asked % CONNECTIONS].ask(load.ids[asked % len(load.ids)], due)
-            asked += 1
+        due = min(int((now - began) * load.rate) + 1, total)
+        instants = [began + number / load.rate for number in range(asked, due)]
+        late += [(now - instant) * 1000 for instant in instants]
+        ids = [load.ids[number % len(load.ids)] for number in range(asked, due)]
+        questions = list(zip(ids, instants, strict=True))
+        for first in range(0, len(questions), packet):
+            next(turn).ask(questions[first : first + packet])
+        asked = due
         await asyncio.sleep(TICK_SECONDS)
     ends = time.perf_counter() + PATIENCE_SECONDS
     while time.perf_counter() < ends:
@@ -149,6 +178,8 @@ async def _ask(load: Load, key: str | None) -> Answered:
         [taken for one in connections for taken in one.milliseconds],
         sum(one.waiting for one in connections),
         sum(one.bad for one in connections),
+        late,
+        time.process_time() - cpu,
     )
 
 

@@ -1,96 +1,163 @@
 """What lookups cost the engine, and the engine the lookups: over HTTP and straight from Redis.
 
-The engine is first given a backlog, for its full speed; then events at half of that, without
-lookups and with them. What is told of the engine is the share of those events that it had folded
-when the last had been sent.
+A worker on the wall clock has a shop's members behind it and is sent what they do now
+(``live_shop``). A backlog of a few seconds tells its full speed: all of it folded, and everything
+that came of it in Redis. Then, in turns: lookups beside an idle engine, half of that speed without
+lookups, and with them.
 """
 
+import asyncio
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from statistics import mean
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from redis import Redis
 
+from agents.observer import FOLLOWED
+from agents.updates import document_to_keep
+from app.bench.live_shop import LiveShop
 from app.bench.lookups import Answered, Load, asking
+from app.bench.made_rows import fill
 from app.bench.place import BenchError, Place, place, say, without_policy, worker
-from app.bench.report import percentiles
-from app.bench.throughput import simulated_events
-from app.demo.player import CommittedOffsets
+from app.bench.report import at, percentiles
 from app.event_reading import Record
+from app.metric_list import RECORDS
+from app.observed_keys import Keys
+from app.options import book_of
 from app.producing import EventProducer, produce_all
 from app.projection_keys import Generation, key_prefix
+from app.redis_store import RedisStore
 from app.worker_process import WorkerProcess
 from config.settings import Settings
 
 READY_SECONDS = 120.0
-LIMIT_SECONDS = 600.0
-LOOK_SECONDS = 0.1
-BACKLOG_SHARE = 0.5
-"""Of the events, what measures the engine's full speed."""
+LIMIT_SECONDS = 300.0
+LOOK_SECONDS = 0.2
+LEAD_SECONDS = 2
+"""Before a measurement begins: askers start, and work piles up as it is going to."""
+WARM_UP_EVENTS = 5_000
+BACKLOG_EVENTS = 20_000
+DOCUMENTS_AT_ONCE = 500
+REDIS_TIMEOUT_MS = 10_000
 
 
 def serving(
-    settings: Settings, events: int, seconds: int, http_rate: int, redis_rate: int
+    settings: Settings, members: int, seconds: int, rounds: int, http_rate: int, redis_rate: int
 ) -> dict[str, Any]:
     """Measure lookups with and without the engine working; times are milliseconds.
 
     Raises ``BenchError``.
     """
-    log = simulated_events(events)
-    backlog = log[: int(len(log) * BACKLOG_SHARE)]
     with place(settings, "serving", settings.partitions) as here:
-        here.make_topics()
         config = without_policy(here.folder / "config")
-        sender = EventProducer(here.settings)
-        say(f"a backlog of {len(backlog):,} events")
-        produce_all(sender, backlog, None)
+        say(f"making {members:,} members")
+        shop = LiveShop(members, book_of(config, here.settings))
+        here.make_topics()
+        fill(here, shop.rows())
+        ids = asyncio.run(_project(here, shop))
         with (
-            closing(CommittedOffsets(here.settings)) as folded,
             worker(here, "--config", str(config)) as process,
+            closing(_Followers(here)) as followers,
         ):
             process.wait_until_ready(READY_SECONDS)
-            full = _full_speed(process, folded.count, len(backlog))
-            ids = _projected(here, process)
+            engine = _Engine(here, process, followers, shop.events())
+            engine.take(WARM_UP_EVENTS)
+            say(f"a backlog of {BACKLOG_EVENTS:,} events")
+            full = engine.take(BACKLOG_EVENTS)
             half = full / 2
-            seconds = max(min(seconds, int((len(log) - len(backlog)) / half / 2)), 1)
             say(f"full speed {full:,.0f} events/s; {len(ids):,} members to look up")
-
-            def lookups() -> Any:
-                return asking(*_loads(here, process, ids, seconds, http_rate, redis_rate))
-
-            say(f"lookups for {seconds} s, the engine idle")
-            cpu = process.cpu_seconds
-            with lookups() as asked:
-                idle = [one.result() for one in asked]
-            cpu = process.cpu_seconds - cpu
-            rest = log[len(backlog) :]
-            window = int(half * seconds)
-            say(f"half speed for {seconds} s, without lookups")
-            alone = _at_rate(process, sender, folded.count, rest[:window], half)
-            say("the same with lookups")
-            with lookups() as asked:
-                beside = _at_rate(process, sender, folded.count, rest[window : 2 * window], half)
-                busy = [one.result() for one in asked]
+            loads = _loads(here, process, ids, seconds, http_rate, redis_rate)
+            say(f"nothing for {seconds} s, then {rounds} rounds of three times as long")
+            rest = engine.at_rate(0, seconds)
+            turns = [_turn(engine, loads, half, seconds) for _ in range(rounds)]
     return {
         "members": len(ids),
         "seconds": seconds,
-        "worker_cpu_ms_per_http_lookup": round(cpu * 1000 / max(len(idle[0].milliseconds), 1), 3),
-        "engine": {
-            "full_speed": round(full),
-            "half_speed": round(half),
-            "alone": alone,
-            "with_lookups": beside,
-            "ratio": round(beside["events_per_second"] / alone["events_per_second"], 3),
-        },
-        "runs": [
-            _row("http", http_rate, "idle", idle[0]),
-            _row("http", http_rate, "half load", busy[0]),
-            _row("redis", redis_rate, "idle", idle[1]),
-            _row("redis", redis_rate, "half load", busy[1]),
+        "full_speed": round(full),
+        "half_speed": round(half),
+        "worker_cpu_ms_per_http_lookup": _cost(rest, turns, http_rate),
+        "engine": [
+            {"engine": name, **watched.figures()}
+            for turn in turns
+            for name, watched in (
+                ("idle, lookups", turn.idle),
+                ("half load", turn.alone),
+                ("half load, lookups", turn.beside),
+            )
         ],
+        "lookups": [
+            _row(way, rate, engine, answered)
+            for place_, (way, rate) in enumerate((("http", http_rate), ("redis", redis_rate)))
+            for engine, which in (("idle", 0), ("half load", 1))
+            for answered in (turn.answered[which][place_] for turn in turns)
+        ],
+        "events_ratio": [turn.events_ratio for turn in turns],
     }
+
+
+class Watched(NamedTuple):
+    """What went on while something was done: per second, and cores."""
+
+    sent: float
+    folded: float
+    settled_seconds: float
+    """After the end, until all was folded and everything that came of it was in Redis."""
+    worker_cpu: float
+    producer_cpu: float
+    machine_cpu: float
+    """Of everything on the machine."""
+
+    def figures(self) -> dict[str, Any]:
+        """Return it for people."""
+        return {
+            "sent_per_second": round(self.sent),
+            "folded_per_second": round(self.folded),
+            "settled_s": round(self.settled_seconds, 1),
+            "worker_cpu": round(self.worker_cpu, 2),
+            "producer_cpu": round(self.producer_cpu, 2),
+            "machine_cpu": round(self.machine_cpu, 2),
+        }
+
+
+class Turn(NamedTuple):
+    """One round."""
+
+    idle: Watched
+    alone: Watched
+    beside: Watched
+    answered: tuple[list[Answered], list[Answered]]
+    """Beside an idle engine and beside one at half load: over HTTP, and from Redis."""
+
+    @property
+    def events_ratio(self) -> float:
+        """Return events folded beside lookups over those folded without."""
+        return round(self.beside.folded / self.alone.folded, 3)
+
+
+Loads = list[tuple[Load, str | None]]
+
+
+def _turn(engine: "_Engine", loads: Loads, rate: float, seconds: int) -> Turn:
+    with asking(*loads) as asked:
+        idle = engine.at_rate(0, seconds)
+        before = [one.result() for one in asked]
+    alone = engine.at_rate(rate, seconds)
+    with asking(*loads) as asked:
+        beside = engine.at_rate(rate, seconds)
+        busy = [one.result() for one in asked]
+    return Turn(idle, alone, beside, (before, busy))
+
+
+def _cost(rest: Watched, turns: Sequence[Turn], http_rate: int) -> float:
+    """Return what a lookup over HTTP takes of an idle worker, milliseconds."""
+    used = mean(turn.idle.worker_cpu for turn in turns) - rest.worker_cpu
+    return round(used * 1000 / http_rate, 3)
 
 
 def _row(way: str, rate: int, engine: str, said: Answered) -> dict[str, Any]:
@@ -101,39 +168,121 @@ def _row(way: str, rate: int, engine: str, said: Answered) -> dict[str, Any]:
         **percentiles(said.milliseconds),
         "missing": said.missing,
         "bad": said.bad,
+        "asked_late_p99": round(at(sorted(said.late), 0.99), 2),
+        "asker_cpu_s": round(said.cpu_seconds, 2),
     }
 
 
-def _full_speed(process: WorkerProcess, folded: Callable[[], int], events: int) -> float:
-    """Wait for the backlog; return events a second."""
-    counts = [(time.monotonic(), folded())]
-    while counts[-1][1] < events:
-        process.check()
-        if time.monotonic() - counts[0][0] > LIMIT_SECONDS:
-            raise BenchError(f"the backlog is not folded after {LIMIT_SECONDS:.0f} s")
-        time.sleep(LOOK_SECONDS)
-        counts.append((time.monotonic(), folded()))
-    # From the first commit seen on: before, lanes were taken over and code was warming up.
-    first = next((one for one in counts if one[1]), counts[0])
-    last = counts[-1]
-    if last[1] == first[1]:
-        raise BenchError("the backlog was too small to measure the engine by: ask for more events")
-    return (last[1] - first[1]) / (last[0] - first[0])
+class _Engine:
+    """A worker, and what it is sent."""
+
+    def __init__(
+        self, here: Place, process: WorkerProcess, followers: "_Followers", events: Iterator[Record]
+    ) -> None:
+        self._process = process
+        self._followers = followers
+        self._events = events
+        self._sender = EventProducer(here.settings)
+        self._sent = 0
+
+    def take(self, count: int) -> float:
+        """Send so many events at once; return how many a second it dealt with in the end."""
+        began = time.monotonic()
+        self._send(count, None)
+        self._settle()
+        return count / (time.monotonic() - began)
+
+    def at_rate(self, rate: float, seconds: float) -> Watched:
+        """Send at a rate (0: nothing), and tell what went on for so long."""
+        self._keep_on(rate, LEAD_SECONDS)
+        process = self._process
+        folded, sent, cpu = self._folded(), self._sent, process.cpu_seconds
+        began, own, machine = time.monotonic(), time.process_time(), _machine_seconds()
+        self._keep_on(rate, seconds)
+        seconds = time.monotonic() - began
+        own, machine = time.process_time() - own, _machine_seconds() - machine
+        cpu = process.cpu_seconds - cpu
+        folded = self._folded() - folded
+        return Watched(
+            (self._sent - sent) / seconds,
+            folded / seconds,
+            self._settle(),
+            cpu / seconds,
+            own / seconds,
+            machine / seconds,
+        )
+
+    def _keep_on(self, rate: float, seconds: float) -> None:
+        if rate:
+            self._send(int(rate * seconds), rate)
+        else:
+            time.sleep(seconds)
+
+    def _send(self, count: int, rate: float | None) -> None:
+        produce_all(self._sender, islice(self._events, count), rate)
+        self._sent += count
+
+    def _settle(self) -> float:
+        """Wait until everything is dealt with; return for how many seconds."""
+        began = time.monotonic()
+        while self._folded() < self._sent or self._followers.behind():
+            self._process.check()
+            if time.monotonic() - began > LIMIT_SECONDS:
+                raise BenchError("what was sent is not dealt with")
+            time.sleep(LOOK_SECONDS)
+        return time.monotonic() - began
+
+    def _folded(self) -> int:
+        told = None
+        while told is None:
+            self._process.check()
+            told = self._process.figures(RECORDS)
+        return told[0]
 
 
-def _projected(here: Place, process: WorkerProcess) -> list[str]:
-    """Wait until Redis holds everybody; return the members' ids."""
-    key = Generation(key_prefix(here.settings.app_id)).documents(anonymous=False)
-    ends, before = time.monotonic() + LIMIT_SECONDS, -1
-    with Redis.from_url(here.settings.redis) as redis:
-        while time.monotonic() < ends:
-            process.check()
-            count = redis.hlen(key)
-            if count and count == before:
-                return [name.decode() for name in redis.hkeys(key)]
-            before = count
-            time.sleep(2.0)
-    raise BenchError("Redis has no documents")
+class _Followers:
+    """How far the projector and the observer are behind, by the places in Redis."""
+
+    def __init__(self, here: Place) -> None:
+        self._here = here
+        prefix = key_prefix(here.settings.app_id)
+        self._redis = Redis.from_url(here.settings.redis)
+        self._places = {
+            Generation(prefix).projected: ["member-updates"],
+            Keys(prefix).observed: list(FOLLOWED),
+        }
+
+    def behind(self) -> int:
+        """Return how many records they have not dealt with."""
+        settings, count = self._here.settings, 0
+        for key, names in self._places.items():
+            ends = self._here.ends(*map(settings.topic, names))
+            count += sum(ends.values()) - sum(map(int, self._redis.hvals(key)))
+        return count
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
+
+
+def _machine_seconds() -> float:
+    """Return the CPU time of everything since the machine was started."""
+    fields = Path("/proc/stat").read_text().partition("\n")[0].split()[1:8]
+    user, nice, system, _, _, irq, soft = map(int, fields)
+    return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
+
+
+async def _project(here: Place, shop: LiveShop) -> list[str]:
+    """Put everybody's document into Redis; return the members' ids."""
+    settings = here.settings
+    store = RedisStore.connect(settings.redis, key_prefix(settings.app_id), REDIS_TIMEOUT_MS)
+    ids = []
+    documents = shop.documents()
+    while some := list(islice(documents, DOCUMENTS_AT_ONCE)):
+        ids += [identity for identity, _ in some]
+        await store.write({key.encode(): document_to_keep(raw) for key, raw in some}, {}, {})
+    await store.close()
+    return ids
 
 
 def _loads(
@@ -143,41 +292,13 @@ def _loads(
     seconds: float,
     http_rate: int,
     redis_rate: int,
-) -> list[tuple[Load, str | None]]:
+) -> Loads:
     assert process.address is not None
     host, _, port = process.address.rpartition(":")
     there = urlsplit(here.settings.redis)
     key = Generation(key_prefix(here.settings.app_id)).documents(anonymous=False)
+    seconds += LEAD_SECONDS
     return [
         (Load(host, int(port), ids, http_rate, seconds), None),
-        (
-            Load(there.hostname or "127.0.0.1", there.port or 6379, ids, redis_rate, seconds),
-            key.decode() if isinstance(key, bytes) else key,
-        ),
+        (Load(there.hostname or "127.0.0.1", there.port or 6379, ids, redis_rate, seconds), key),
     ]
-
-
-def _at_rate(
-    process: WorkerProcess,
-    sender: EventProducer,
-    folded: Callable[[], int],
-    records: Sequence[Record],
-    rate: float,
-) -> dict[str, Any]:
-    """Send at a rate; return what was folded of it by the time that all was sent, a second."""
-    before, began, cpu = folded(), time.monotonic(), process.cpu_seconds
-    produce_all(sender, list(records), rate)
-    took = time.monotonic() - began
-    done = folded() - before
-    figures = {
-        "sent_per_second": round(len(records) / took),
-        "events_per_second": round(done / took),
-        "worker_cpu": round((process.cpu_seconds - cpu) / took, 2),
-    }
-    ends = time.monotonic() + LIMIT_SECONDS
-    while folded() - before < len(records):
-        process.check()
-        if time.monotonic() > ends:
-            raise BenchError("what was sent is not folded")
-        time.sleep(LOOK_SECONDS)
-    return figures
