@@ -17,7 +17,12 @@ from agents.stats import LaneStats
 log = logging.getLogger(__name__)
 
 SLICE_RECORDS = 256
-"""Records taken before other lanes and the network get their turn: some 5 ms of a full engine."""
+SLICE_MS = 4
+"""Records taken, and how long that may take, before other lanes and the network get their turn:
+whoever asks over HTTP waits for two or three turns."""
+
+STEP_RECORDS = 16
+"""Records between two looks at the clock: 1-2 ms of a full engine."""
 
 SLICE_DEADLINES = 500
 """Deadlines fired in a turn, so that a million due at once do not stop the events."""
@@ -88,8 +93,8 @@ class Folding(Generic[StateT, EventT]):
     def _fold_on(self) -> bool:
         now = self._clock.now()
         gate = self.day_ends.gate()
-        records = SLICE_RECORDS
-        deadlines = SLICE_DEADLINES
+        records, deadlines = SLICE_RECORDS, SLICE_DEADLINES
+        ends = self._clock.elapsed() + SLICE_MS
         while self.collecting.size < self._limit:
             self.lead = lead = self.merge.lead()
             taking = lead is not None and lead.wait is Wait.NOTHING and lead.queue.at < gate
@@ -101,15 +106,16 @@ class Folding(Generic[StateT, EventT]):
                 continue
             # On a live clock records go by while more deadlines are due than a turn may fire; in
             # stream time nobody waits, and the exact order is worth more.
-            if not taking or records == 0 or (overdue and self.pace.stream):
+            full = records <= 0 or self._clock.elapsed() >= ends
+            if not taking or full or (overdue and self.pace.stream):
                 return taking or overdue
             assert lead is not None
             watch = -1 if overdue else self.pace.watch()
-            records -= self._take(lead, records, watch, gate, now)
+            records -= self._take(lead, watch, gate, now)
         return True
 
-    def _take(self, lead: Lead[EventT], most: int, watch: int, gate: int, now: int | None) -> int:
-        """Take records of the leading topic while it leads; return how many.
+    def _take(self, lead: Lead[EventT], watch: int, gate: int, now: int | None) -> int:
+        """Take a step's records of the leading topic while it leads; return how many.
 
         Stops early at a deadline that is due at or before ``watch`` and comes first, and before
         ``gate``.
@@ -128,7 +134,7 @@ class Folding(Generic[StateT, EventT]):
                 self._note_unfolded(record, folded)
             queue.taken = record.offset + 1
             taken += 1
-            if not queue.load() or taken == most or collecting.size >= limit:
+            if not queue.load() or taken == STEP_RECORDS or collecting.size >= limit:
                 break
             at = queue.at
             if at > last_at or queue.record.offset >= below:  # type: ignore[union-attr]

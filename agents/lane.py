@@ -72,7 +72,8 @@ class Lane(Generic[StateT, EventT]):
     is where its projections go, None if it has none. A failure
     after the start, of whatever kind, is reported once through ``on_failure``; nothing is sent,
     written or declared done after it. ``on_lateness`` hears, for each deadline fired on a live
-    clock, by how many milliseconds it was late. ``days`` hear when the lane has passed one.
+    clock, by how many milliseconds it was late. ``days`` hear when the lane has passed one. Lanes
+    that share ``turns`` let whatever else the loop has to do go between any two of theirs.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Lane(Generic[StateT, EventT]):
         on_lateness: Callable[[int], None] | None = None,
         limits: LaneLimits | None = None,
         days: Days | None = None,
+        turns: asyncio.Lock | None = None,
     ) -> None:
         self.number = number
         self.stats = LaneStats()
@@ -116,6 +118,7 @@ class Lane(Generic[StateT, EventT]):
         self._publisher: Publisher[StateT, EventT] | None = None
         self._closed_at = -GROUP_MS
 
+        self._turns = turns or asyncio.Lock()
         self._wake = asyncio.Event()
         self._timers: list[Timer] = []
         self._stopping = False
@@ -208,15 +211,19 @@ class Lane(Generic[StateT, EventT]):
                 self._wake.clear()
                 if self._failure is not None:
                     raise self._failure
-                more = self._turn()
-                if self._stopping and self._idle():
+                async with self._turns:
+                    more = self._turn()
+                    ended = self._stopping and self._idle()
+                    if not ended:
+                        # Held until everything else has had its turn: lanes that are fed at once
+                        # would keep the loop for themselves.
+                        await asyncio.sleep(0)
+                if ended:
                     assert self._publisher is not None
                     await self._publisher.sign_off()
                     self._drained = True
                     return
-                if more:
-                    await asyncio.sleep(0)
-                else:
+                if not more:
                     self._set_timers()
                     await self._wake.wait()
                     self._cancel_timers()

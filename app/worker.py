@@ -158,6 +158,7 @@ class Worker:
             self._rows,
             lambda: sum(stats.segment_changes.values()),
         )
+        self._turns = asyncio.Lock()
         data_dir = (settings.data_dir or default_data_dir()) / "workers"
         data_dir.mkdir(parents=True, exist_ok=True)
         self._lag = LagWatch(
@@ -235,6 +236,7 @@ class Worker:
             on_failure=world.on_failure,
             limits=LaneLimits(group_bytes=self._settings.group_max_bytes),
             days=None if self._foresight is None else self._foresight.follower,
+            turns=self._turns,
         )
         self._metrics.lane_opened(world.number, lane.stats)
         return lane
