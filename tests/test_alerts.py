@@ -15,7 +15,7 @@ from app.alerting.files import folder, rule_files
 from app.alerting.kinds import RUNBOOKS, Alert, Recording, Spans
 from app.alerting.recordings import RECORDINGS
 from app.metric_list import METRICS, Kind
-from models.times import HOUR, MINUTE, format_duration
+from models.times import DAY, HOUR, MINUTE, SECOND, format_duration
 
 ROOT = Path(__file__).parents[1]
 SCENES = sorted((ROOT / "tests/data/alerts").glob("*.test.yml"))
@@ -52,6 +52,12 @@ def test_a_quicker_pace_changes_nothing_but_spans() -> None:
         for one, other in zip(rules, usual, strict=True):
             assert number.sub("N", one["expr"]) == number.sub("N", other["expr"])
             assert one | {"expr": "", "for": ""} == other | {"expr": "", "for": ""}
+
+
+def test_at_the_quicker_pace_a_longer_span_is_still_the_longer_one() -> None:
+    spans = [40 * SECOND, *(n * MINUTE for n in (1, 2, 3, 5, 10, 15, 30, 60, 120)), 7 * DAY]
+    at_pace = [quick(span) for span in spans]
+    assert at_pace == sorted(set(at_pace))
 
 
 # --- the rules ---
@@ -152,7 +158,8 @@ def test_spans_are_written_as_prometheus_reads_them() -> None:
     for alert in ALERTS:
         assert re.fullmatch(r"[0-9]+(ms|[smhd])", format_duration(alert.lasts))
     assert Spans().over(90 * MINUTE) == "90m"
-    assert Spans(quick).seconds(2 * MINUTE) == "4"
+    assert Spans(quick).seconds(2 * MINUTE) == "4.2"
+    assert Spans(quick).over(2 * MINUTE) == "4200ms"
 
 
 # --- who is told ---

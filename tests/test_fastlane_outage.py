@@ -1,12 +1,16 @@
 """A broker that dies under a worker."""
 
+import asyncio
 import os
 import signal
 from pathlib import Path
 
 import pytest
-from fastlane_kit import Bench, wait_for
+from aiokafka.errors import UnknownTopicOrPartitionError
+from fastlane_kit import PARTITIONS, Bench, wait_for
 
+from agents.fastlane import producer
+from agents.fastlane.producer import BatchProducer
 from app import stack
 from app.stack import state
 from app.stack.kafka import Broker
@@ -42,6 +46,30 @@ def test_a_worker_told_to_stop_while_no_broker_answers_stops(tmp_path: Path) -> 
             wait_for(lambda: worker.lines("caught up"))
             kill_broker(data)
             assert worker.terminate() == 0, worker.said()
+    finally:
+        stack.down(data, purge=True)
+
+
+async def test_a_producer_that_loses_its_broker_before_its_first_word_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer, "PRODUCE_TIMEOUT_MS", 500)
+    data = tmp_path / "stack"
+    try:
+        bench = Bench(stack.up(data, print).broker, tmp_path)
+        bench.create()
+        outputs = BatchProducer([bench.broker], "outputs", 1 << 20)
+        await outputs.start()
+        kill_broker(data)
+        asked = asyncio.create_task(outputs.partitions(bench.outputs))
+        # For longer than a request may take.
+        await asyncio.wait({asked}, timeout=3)
+        assert not asked.done(), asked
+        await asyncio.to_thread(stack.up, data, print)
+        assert await asked == PARTITIONS
+        with pytest.raises(UnknownTopicOrPartitionError):
+            await outputs.partitions("what-nobody-made")
+        await outputs.stop()
     finally:
         stack.down(data, purge=True)
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from app.stack import StackError
 
 _SIZE = 4 << 30  # what is not written takes no memory
-_ROOM = f"size={_SIZE}"
 _MOUNT_S = 20.0
 
 
 class Disk:
     """The disk mounted over a folder, which keeps what it had."""
 
-    def __init__(self, folder: Path) -> None:
-        """``folder`` exists; nothing is mounted yet."""
+    def __init__(self, folder: Path, size: int = _SIZE) -> None:
+        """``folder`` exists; nothing is mounted yet. ``size`` is in bytes."""
         self.folder = folder
+        self._room = f"size={size}"
 
     def mount(self) -> str | None:
         """Mount it; return None, or why that is not possible here (then nothing has changed)."""
@@ -29,7 +29,7 @@ class Disk:
         before = self.folder.with_name(self.folder.name + ".before")
         self.folder.rename(before)
         self.folder.mkdir()
-        failed = _run(program, "-t", "tmpfs", "-o", _ROOM, "tmpfs", str(self.folder))
+        failed = _run(program, "-t", "tmpfs", "-o", self._room, "tmpfs", str(self.folder))
         for entry in before.iterdir():
             shutil.move(entry, self.folder)
         before.rmdir()
@@ -52,7 +52,7 @@ class Disk:
 
     def free(self) -> None:
         """Give the space back. Raises StackError."""
-        failed = _resize(self.folder, _ROOM)
+        failed = _resize(self.folder, self._room)
         if failed:
             raise StackError(f"{self.folder} cannot be made larger: {failed}")
 

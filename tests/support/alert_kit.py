@@ -10,7 +10,9 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,17 +22,23 @@ from demanding import lacking
 from app.alerting.files import folder, rule_files
 from app.alerting.kinds import Pace
 from app.stack.files import lasting_ports
-from models.times import SECOND
+from models.times import MINUTE, SECOND
 
 LOOPBACK = "127.0.0.1"
-_HASTE = 200
-_SHORTEST, _LONGEST = 4 * SECOND, 40 * SECOND
-_START_SECONDS = 30.0
+_MINUTE = 3 * SECOND
+_LONGEST = 40 * SECOND
+# A worker that gets no CPU for a second is not down.
+SCRAPE = "2s"
+_START_SECONDS = 60.0
 
 
 def quick(span: int) -> int:
-    """The pace of the test: a minute is 0.3 s, but four scrapes at least, and forty at most."""
-    return min(max(span // _HASTE, _SHORTEST), _LONGEST)
+    """The pace of the test, to a tenth of a second: a minute is 3 s, an hour 23 s, a week 40 s.
+
+    It grows with the root: the longer of two spans stays the longer one, by enough that what is
+    seen for ten minutes is seen for longer than has to last for five.
+    """
+    return min(round(_MINUTE * sqrt(span / MINUTE) / 100) * 100, _LONGEST)
 
 
 def program(name: str) -> str:
@@ -42,11 +50,13 @@ def program(name: str) -> str:
 
 
 class Told(NamedTuple):
-    """What a receiver was told of an alert, and when by our steady clock."""
+    """What a receiver was told of an alert, and when; times are seconds since 1970."""
 
     at: float
     receiver: str
     status: str
+    since: float
+    """When Prometheus found it to fire."""
     labels: dict[str, str]
     annotations: dict[str, str]
 
@@ -62,20 +72,21 @@ class Receivers:
     told: list[Told] = field(default_factory=list)
     port: int = 0
 
-    def fired(self, name: str, since: float = 0.0) -> bool:
-        return self._is(name, "firing", since)
+    def of(self, name: str) -> list[Told]:
+        return [one for one in self.told if one.name == name]
 
-    def cleared(self, name: str) -> bool:
-        """Whether the last that was told of it is that it is over."""
-        ours = [one.status for one in self.told if one.name == name]
-        return bool(ours) and ours[-1] == "resolved"
+    def fired(self, name: str, since: float) -> bool:
+        """Whether it was told of one that had not begun to fire before ``since``."""
+        return any(one.status == "firing" and one.since >= since for one in self.of(name))
 
     def firing(self) -> set[str]:
-        last = {(one.name, json.dumps(one.labels, sort_keys=True)): one for one in self.told}
+        """The alerts that were told, and whose end was not."""
+        last = {json.dumps(one.labels, sort_keys=True): one for one in self.told}
         return {one.name for one in last.values() if one.status == "firing"}
 
-    def _is(self, name: str, status: str, since: float) -> bool:
-        return any(t.name == name and t.status == status and t.at >= since for t in self.told)
+    def cleared(self, name: str) -> bool:
+        """Whether it was told, and that all of it is over."""
+        return bool(self.of(name)) and name not in self.firing()
 
 
 @contextmanager
@@ -89,9 +100,10 @@ def receivers() -> Iterator[Receivers]:
             for alert in said["alerts"]:
                 heard.told.append(
                     Told(
-                        time.monotonic(),
+                        time.time(),
                         self.path.removeprefix("/"),
                         alert["status"],
+                        datetime.fromisoformat(alert["startsAt"]).timestamp(),
                         alert["labels"],
                         alert["annotations"],
                     )
@@ -177,7 +189,7 @@ def _write_files(
     for name, text in rule_files(pace).items():
         (place / name).write_text(text)
     given = yaml.safe_load((folder() / "prometheus.yml").read_text())
-    given["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s"}
+    given["global"] = {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE}
     given["global"]["evaluation_interval"] = "500ms"
     [found] = given["alerting"]["alertmanagers"]
     found["static_configs"] = [{"targets": [f"{LOOPBACK}:{alertmanager}"]}]
