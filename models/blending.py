@@ -54,9 +54,10 @@ class BlendState(msgspec.Struct):
             return
         for index, opinion in enumerate((direct, weekly, bgnbd)):
             self.alone[index] += log_loss(sigmoid(opinion), churned)
-        for index, (first, second, third) in enumerate(MIXTURES):
-            p = sigmoid(direct * first + weekly * second + bgnbd * third)
-            self.losses[index] += log_loss(p, churned)
+        self.losses = [
+            loss + log_loss(sigmoid(direct * first + weekly * second + bgnbd * third), churned)
+            for loss, (first, second, third) in zip(self.losses, MIXTURES, strict=True)
+        ]
         self.answers += 1.0
 
     def blend(self) -> Blend:

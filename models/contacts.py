@@ -4,8 +4,6 @@ A message of ours counts from the instant when it is raised. What the gateway sa
 narrows it to the channels by which it went, or gives the slot back when it went by none.
 """
 
-from collections.abc import Iterable, Iterator
-
 from models.events import (
     MessageBounced,
     MessageClicked,
@@ -142,14 +140,6 @@ def _is_counted(contact: Contact, cap: Cap, policy: Policy) -> bool:
     return not channels or cap.channel in channels
 
 
-def _within(cap: Cap, contacts: Iterable[Contact], at: int, zone: str) -> Iterator[Contact]:
-    if cap.within is not None:
-        yield from (contact for contact in contacts if contact.at > at - cap.within)
-        return
-    today = _period(cap, at, zone)
-    yield from (contact for contact in contacts if _period(cap, contact.at, zone) == today)
-
-
 def _period(cap: Cap, at: int, zone: str) -> object:
     day = local_date(at, zone)
     match cap.per:
@@ -167,10 +157,19 @@ def used_up(member: Member, cap: Cap, at: int, zone: str, policy: Policy) -> boo
         return True
     if member.standing is None:
         return False
-    counted = [c for c in member.standing.contacts if _is_counted(c, cap, policy)]
-    if len(counted) < cap.at_most:
-        return False
-    return sum(1 for _ in _within(cap, counted, at, zone)) >= cap.at_most
+    left, begins = cap.at_most, at - cap.memory
+    now = None if cap.within is not None else _period(cap, at, zone)
+    # Newest first: some stay for long after they count.
+    for contact in reversed(member.standing.contacts):
+        if contact.at <= begins:
+            break
+        if not _is_counted(contact, cap, policy):
+            continue
+        if now is None or _period(cap, contact.at, zone) == now:
+            left -= 1
+            if not left:
+                return True
+    return False
 
 
 def said_of(cap: Cap) -> str:

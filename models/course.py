@@ -10,7 +10,7 @@ from typing import Protocol
 from models.asking import Bought, Question
 from models.decoding import Received
 from models.engine import advance, handle
-from models.known_models import KnownModels
+from models.known_models import KnownModels, Ready
 from models.member import Member
 from models.model import Model
 from models.outcome import Context, Outcome
@@ -46,8 +46,10 @@ class Course:
     def __init__(self, book: RuleBook, learner: Learner | None = None) -> None:
         self._learner = learner
         self.known = KnownModels(book.predictions or Predictions(), live=False)
-        self._context = Context(book, models=self.known)
-        self._run = Replay(book, None if learner is None else self.known)
+        # Where no rule and no segment reads a score, members are asked about and carry none.
+        carried = bool(book.rules or book.segments)
+        self._context = Context(book, models=self.known if carried else _Chances(self.known))
+        self._run = Replay(book, self.known if learner is not None and carried else None)
         # Who has bought, by the remainder of their numbers: that decides when they are asked.
         self._asked: tuple[dict[MemberKey, Member], ...] = tuple({} for _ in range(WEEK))
         self._day: int | None = None
@@ -105,6 +107,35 @@ class Course:
     def _learn(self, model: Model) -> None:
         self.models[model.valid_from] = model
         self.known.learn(model)
+
+
+class _Chances:
+    """Models of which nothing but the chances of churn is asked: worth takes longer."""
+
+    def __init__(self, known: KnownModels) -> None:
+        self._known = known
+        self._chance: _Chance | None = None
+
+    def at(self, day: int) -> "_Chance | None":
+        """Return the model of a day."""
+        ready = self._known.at(day)
+        if ready is None:
+            return None
+        if self._chance is None or self._chance.ready is not ready:
+            self._chance = _Chance(ready)
+        return self._chance
+
+
+class _Chance:
+    def __init__(self, ready: Ready) -> None:
+        self.ready = ready
+        self.version = ready.version
+        self.churn = ready.churn
+        self.because = ready.because
+
+    def value(self, _rhythm: Rhythm, _day: int) -> int:
+        """Return nothing."""
+        return 0
 
 
 def rhythms(events: Iterable[Received], book: RuleBook) -> dict[str, Rhythm]:

@@ -3,6 +3,9 @@
 Only the trainer imports this; workers score with ``models.logistic``.
 """
 
+from typing import Any
+
+from river.compose import Pipeline
 from river.linear_model import LogisticRegression
 from river.optim import SGD, AdaGrad
 from river.optim.base import Optimizer
@@ -31,9 +34,10 @@ class Learner:
         self.kind = kind
         self._names = tuple(feature.name for feature in FEATURES[:width])
         self._optimizer = _optimizer(kind)
-        self._scaler = StandardScaler()
-        self._model = LogisticRegression(optimizer=self._optimizer, intercept_lr=_INTERCEPT_RATE)
-        self.pipeline = self._scaler | self._model
+        self._scaler: Any = StandardScaler()
+        self._model: Any = LogisticRegression(
+            optimizer=self._optimizer, intercept_lr=_INTERCEPT_RATE
+        )
         for feature in FEATURES[:width]:
             mean, deviation = feature.usual
             self._scaler.counts[feature.name] = PRIOR
@@ -43,15 +47,45 @@ class Learner:
     @property
     def labels(self) -> int:
         """How many labels have been learned."""
-        return self._scaler.counts[self._names[0]] - PRIOR
+        learned: int = self._scaler.counts[self._names[0]] - PRIOR
+        return learned
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The whole as River has it."""
+        return Pipeline(self._scaler, self._model)
 
     def learn(self, x: tuple[float, ...], churned: bool) -> None:
         """Learn one label from the vector as it was when the question was asked."""
-        self.pipeline.learn_one(self.row(x), churned)
+        row = self.row(x)
+        self.learn_scale(row)
+        self.learn_scaled(self.scaled(row), churned)
 
     def row(self, x: tuple[float, ...]) -> dict[str, float]:
         """Return a vector as River reads it; what is beyond the width is left out."""
         return dict(zip(self._names, x, strict=False))
+
+    def share_scale(self, other: "Learner") -> None:
+        """Use the scale of a learner of the same labels from now on, so that it learns for both."""
+        self._scaler = other._scaler
+
+    def scaled(self, row: dict[str, float]) -> dict[str, float]:
+        """Return a row in deviations from the mean."""
+        scaled: dict[str, float] = self._scaler.transform_one(row)
+        return scaled
+
+    def learn_scale(self, row: dict[str, float]) -> None:
+        """Learn from a row what is usual."""
+        self._scaler.learn_one(row)
+
+    def probability(self, scaled: dict[str, float]) -> float:
+        """Return the probability of churn for a scaled row."""
+        said: float = self._model.predict_proba_one(scaled)[True]
+        return said
+
+    def learn_scaled(self, scaled: dict[str, float], churned: bool) -> None:
+        """Learn one label from a row that is scaled already."""
+        self._model.learn_one(scaled, churned)
 
     def snapshot(self) -> Logistic:
         """Return what workers score with."""

@@ -79,5 +79,8 @@ class Tally(msgspec.Struct):
 
 def log_loss(p: float, churned: bool) -> float:
     """Return the log loss of one answer, of p within one in a million of 0 and 1."""
-    p = min(max(p, 1e-6), 1.0 - 1e-6)
+    if p < 1e-6:
+        p = 1e-6
+    elif p > 1.0 - 1e-6:
+        p = 1.0 - 1e-6
     return -math.log(p if churned else 1.0 - p)

@@ -51,6 +51,7 @@ _AFTER_ALARM = Blend(0.15, 0.85, 0.0)
 class Twin:
     """The learner that decides and the one that only answers along, on the same labels.
 
+    What is usual is the same for both, and learned once.
     ``trusted``: the champion has been not much worse than BG/NBD over a good many labels. Before
     that it learns and says nothing.
     """
@@ -58,6 +59,7 @@ class Twin:
     def __init__(self, champion: Learner, shadow: Learner) -> None:
         self.champion = champion
         self.shadow = shadow
+        shadow.share_scale(champion)
         self.trusted = False
         self._lost = [0.0, 0.0]
         self._compared = 0.0
@@ -66,10 +68,13 @@ class Twin:
 
     def learn(self, x: tuple[float, ...], churned: bool, anchor: float) -> None:
         """Answer, then learn one label; ``anchor`` is what BG/NBD answers."""
+        row = self.champion.row(x)
+        asked = self.champion.scaled(row)
+        self.champion.learn_scale(row)
+        taught = self.champion.scaled(row)
         for index, learner in enumerate((self.champion, self.shadow)):
-            row = learner.row(x)
-            loss = log_loss(learner.pipeline.predict_proba_one(row)[True], churned)
-            learner.pipeline.learn_one(row, churned)
+            loss = log_loss(learner.probability(asked), churned)
+            learner.learn_scaled(taught, churned)
             if self.trusted:
                 self._lost[index] += loss
             elif index == 0:

@@ -330,6 +330,19 @@ def test_a_shadow_that_loses_less_takes_over_and_one_that_does_not_stays():
     assert taught(twin, 1200, rng, days=120) == []
 
 
+def test_the_learners_of_a_twin_learn_to_the_bit_as_rivers_pipelines_do_alone():
+    rng = random.Random(7)
+    twin = Twin(Learner(STEADY, WIDTH), Learner(ADAPTIVE, WIDTH))
+    alone = [Learner(STEADY, WIDTH), Learner(ADAPTIVE, WIDTH)]
+    pipelines = [learner.pipeline for learner in alone]
+    for _ in range(600):
+        x, churned = tuple(rng.gauss(1, 2) for _ in FEATURES), rng.random() < 0.4
+        twin.learn(x, churned, 0.5)
+        for learner, pipeline in zip(alone, pipelines, strict=True):
+            pipeline.learn_one(learner.row(x), churned)
+    assert [twin.champion.state(), twin.shadow.state()] == [one.state() for one in alone]
+
+
 def test_what_scores_loads_nothing_that_learns():
     modules = "rhythm, features, logistic, churn, asking, model, checkpoint, blending, quality"
     program = (

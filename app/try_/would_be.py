@@ -141,30 +141,51 @@ def would_be(
 def _tallies(shares: list[list[Received]], setting: Setting) -> Iterator[_Tally]:
     processes = min(os.cpu_count() or 1, len(shares))
     if processes == 1 or sum(map(len, shares)) < _ALONE_BELOW:
+        replayer = Replayer(setting)
         for share in shares:
-            yield replay_share(share, setting)
+            yield replayer.replay(share)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        tasks = [pool.submit(replay_share, share, setting) for share in shares]
+    with ProcessPoolExecutor(processes, get_context("spawn"), _prepare, (setting,)) as pool:
+        tasks = [pool.submit(_replay, share) for share in shares]
         for task in as_completed(tasks):
             yield task.result()
 
 
-def replay_share(events: list[Received], setting: Setting) -> _Tally:
-    """Replay some members' events; return verdicts by rule and week, and cancellations by rule."""
-    loaded, limits, end = load_config(setting.config), setting.limits, setting.end
-    rest = loaded.audiences, loaded.predictions
-    book = RuleBook(loaded.rules, loaded.stages, loaded.policy, limits, *rest)
-    models = None
-    if loaded.predictions is not None and setting.models:
-        models = DailyModels(setting.models, loaded.predictions.margin)
-    tally: _Tally = (Counter(), Counter())
-    run = Replay(book, models)
-    for event in events:
-        _count(run.fold(event), end, tally)
-    for outcome in run.finish(end):
-        _count(outcome, end, tally)
-    return tally
+class Replayer:
+    """Replays shares of the members, each on its own, by rules and models that are ready."""
+
+    def __init__(self, setting: Setting) -> None:
+        loaded = load_config(setting.config)
+        rest = loaded.audiences, loaded.predictions
+        self._book = RuleBook(loaded.rules, loaded.stages, loaded.policy, setting.limits, *rest)
+        self._models: DailyModels | None = None
+        if loaded.predictions is not None and setting.models:
+            self._models = DailyModels(setting.models, loaded.predictions.margin)
+        self._end = setting.end
+
+    def replay(self, events: list[Received]) -> _Tally:
+        """Return verdicts by rule and week, and cancellations by rule, of some members."""
+        tally: _Tally = (Counter(), Counter())
+        run = Replay(self._book, self._models)
+        for event in events:
+            _count(run.fold(event), self._end, tally)
+        for outcome in run.finish(self._end):
+            _count(outcome, self._end, tally)
+        return tally
+
+
+# Of a process of the pool: models take longer to make ready than a share to replay.
+_ready: Replayer | None = None
+
+
+def _prepare(setting: Setting) -> None:
+    global _ready
+    _ready = Replayer(setting)
+
+
+def _replay(events: list[Received]) -> _Tally:
+    assert _ready is not None
+    return _ready.replay(events)
 
 
 def _count(outcome: Outcome, end: int, tally: _Tally) -> None:
