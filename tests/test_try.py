@@ -17,7 +17,7 @@ from app.importers.report import InputError
 from app.try_ import would_be
 from app.try_.cohort import cohort
 from app.try_.foresight import Predictions, Quality, TooLittle
-from app.try_.late import late_of, measure_of
+from app.try_.late import late_of, measure_of, usual_gaps
 from app.try_.orders import LONGEST_ID, MOST, Book, Order, members_of, read
 from app.try_.predicting import predict, scores_of
 from app.try_.stages import replayed, stage_at
@@ -66,6 +66,10 @@ DIALECTS = {
     '"7","Mar 4, 2025 10:30:00 AM","A","1250.50","ann"\n'
     '"8","Mar 4, 2025 6:05:00 PM","B","9.90","ben"\n'
     '"9","Mar 17, 2025 9:00:00 AM","A","1000","ann"\n',
+    "digits": "customer_id,order_id,order_date,total\n"
+    "ann,7,20250304103000,1250.50\nben,8,20250304180500,9.9\nann,9,20250317090000,1000\n",
+    "short": "customer_id,order_id,order_date,total\n"
+    "ann,7,4-Mar-25 10:30,1250.50\nben,8,04-MAR-25 6:05 PM,9.9\nann,9,17-Mar-25 09:00,1000\n",
     "offsets": "email,order number,created_at,subtotal\nann,7,2025-03-04 18:30:00 +0800,1250.50\n"
     "ben,8,2025-03-05T02:05:00+08:00,9.90\nann,9,2025-03-17 09:00:00 UTC,1000.00\n",
 }
@@ -502,6 +506,8 @@ WRONG = {
     "customer,amount\nann,5\n": "when it was",
     "customer,date\nann,2025-03-04\n": "what it came to",
     "customer,date,amount\nann,03/04/2025,5\n": "date: the dates may have the day or the month",
+    "customer,date,amount\nann,25-Nov-01,5\nann,25-Nov-02,5\n": "the day or the year first",
+    "customer,when,amount\nann,20251301123000,5\n": "when it was",
     "customer,date,amount\nann,2025-13-04,5\n": "none of the 1 lines gives an order",
 }
 
@@ -643,7 +649,7 @@ def test_a_part_stands_for_a_large_base_whole_members_at_a_time(
         found.append(would_be.would_be(events, chosen, setting, lambda *_: None))
     assert found[0].verdicts == found[1].verdicts
     assert (found[0].members, found[0].of) == (len(chosen), 160)
-    foreseen = predict(shop.events, chosen, Chosen(), Limits(), lambda _: None)
+    foreseen = predict(shop.events, chosen, Chosen(), Limits(), {}, lambda _: None)
     assert foreseen is not None
     assert (foreseen.members, foreseen.of, len(foreseen.today)) == (len(chosen), 160, 160)
     assert set(foreseen.scores) <= chosen
@@ -660,8 +666,9 @@ def test_late_is_who_is_silent_for_longer_than_the_own_gaps() -> None:
     assert late_of("ann", weekly, when, 70 * DAY) is None
     late = late_of("ann", weekly, when, 103 * DAY)
     assert late is not None
-    assert late.silent == 40 * DAY
-    assert 6 * DAY < late.usual < 10 * DAY
+    assert late.silent == 40
+    assert 6 < late.usual < 10
+    assert usual_gaps({"ann": weekly, "ben": orders(0, 7)}, when) == {"ann": late.usual}
     assert 15 * DAY < late.late < 33 * DAY
     assert late_of("ann", orders(0, 90, 180, 270), when, 310 * DAY) is None
     assert late_of("ann", orders(0, 7), when, 900 * DAY) is None
@@ -671,8 +678,11 @@ def test_late_is_who_is_silent_for_longer_than_the_own_gaps() -> None:
 
 
 def predictions_of(book: Book) -> Predictions:
-    members = set(members_of(book.orders))
-    found = predict(book.events, members, Chosen(), Limits(), lambda _: None)
+    by_member = members_of(book.orders)
+    when = measure_of(load_config().rules)
+    assert when is not None
+    gaps = usual_gaps(by_member, when)
+    found = predict(book.events, set(by_member), Chosen(), Limits(), gaps, lambda _: None)
     assert found is not None
     return found
 
@@ -715,7 +725,7 @@ def test_scores_of_the_past_do_not_know_what_came_after(shop: Book, foreseen: Pr
     early = [event for event in shop.events if event.at <= cut]
     day = early[-1].at // DAY
     members = {event.event.member_id or "" for event in early}
-    then = predict(early, members, Chosen(), Limits(), lambda _: None)
+    then = predict(early, members, Chosen(), Limits(), {}, lambda _: None)
     assert then is not None
     for name, scores in then.scores.items():
         assert scores == [one for one in foreseen.scores[name] if one[0] <= day]
@@ -742,6 +752,22 @@ def test_what_was_said_of_others_is_what_the_models_of_the_time_say(
     some = sorted(foreseen.scores)[::10]
     found = scores_of(shop.events, some, foreseen, Limits())
     assert found == {member: foreseen.scores[member] for member in some}
+
+
+def test_the_usual_gap_of_a_member_is_one_wherever_the_page_tells_it(
+    shop: Book, foreseen: Predictions
+) -> None:
+    when = measure_of(load_config().rules)
+    assert when is not None
+    end = shop.events[-1].at
+    by_member = members_of(shop.orders)
+    each = [late_of(name, orders, when, end) for name, orders in by_member.items()]
+    late = [one for one in each if one is not None]
+    assert len(late) > 10
+    today = foreseen.today
+    assert [(today[one.member].usual, today[one.member].silent) for one in late] == [
+        (one.usual, one.silent) for one in late
+    ]
 
 
 def test_each_member_at_risk_has_a_reason_in_words(foreseen: Predictions) -> None:

@@ -32,7 +32,7 @@ from app.try_.html import (
 )
 from app.try_.orders import Order
 from app.try_.picking import Picked
-from app.try_.sections import STAGE_WORDS, stage_name, who
+from app.try_.sections import STAGE_WORDS, days, stage_name, who
 from app.try_.stages import StageHistory
 from models.next_order import worth_telling
 from models.predicting import Worth
@@ -328,8 +328,8 @@ def _risky(
             (
                 who(member, now[member]),
                 f"<strong>{percent(ahead.churn)}</strong>",
-                number(ahead.usual),
-                number(ahead.silent),
+                days(ahead.usual),
+                days(ahead.silent),
                 money(spent[member]),
                 number(sum(order.cents >= 0 for order in by_member[member])),
                 f'<ul class="why">{why}</ul>' if why else NONE,

@@ -14,16 +14,16 @@ from app.importers.report import InputError
 from app.options import config_options, settings_of
 from app.try_ import foresight
 from app.try_.cohort import LEARNED_WEEKS, REPLAYED_WEEKS, cohort
-from app.try_.late import Late, late_of, measure_of
+from app.try_.late import Late, late_of, measure_of, usual_gaps
 from app.try_.orders import Book, Order, members_of, read
 from app.try_.page import Findings, page_of
 from app.try_.picking import pick
 from app.try_.stages import replayed
 from app.try_.would_be import RAISED, Setting, would_be
-from config.paths import LoadedConfig, load_config
+from config.paths import load_config
 from config.settings import Settings
 from models.predictions import Predictions
-from models.rules import Limits
+from models.rules import LateForMember, Limits
 from models.times import DAY
 
 if TYPE_CHECKING:
@@ -119,11 +119,14 @@ def _find(arguments: argparse.Namespace, settings: Settings, progress: "_Progres
         end,
         lambda count: progress.say(f"stages {count / whole:.0%}"),
     )
+    by_member = members_of(book.orders)
+    when = measure_of(loaded.rules)
     predictions = _predicted(
         book,
         cohort(book.events, end, LEARNED_WEEKS),
         loaded.predictions or Predictions(),
         limits,
+        {} if when is None else usual_gaps(by_member, when),
         lambda share: progress.say(f"predictions {share:.0%}"),
     )
     models = {} if predictions is None else predictions.models
@@ -133,8 +136,7 @@ def _find(arguments: argparse.Namespace, settings: Settings, progress: "_Progres
         Setting(arguments.config, limits, models, end),
         lambda done, of: progress.say(f"rules {done / of:.0%}"),
     )
-    by_member = members_of(book.orders)
-    late = _late(loaded, by_member, end)
+    late = None if when is None else _late(by_member, when, end)
     picked = pick(by_member, history, late or [], predictions)
     if predictions is not None:
         _score(book, {one.member for one in picked}, predictions, limits)
@@ -155,12 +157,13 @@ def _predicted(
     members: set[str],
     chosen: Predictions,
     limits: Limits,
+    gaps: dict[str, float],
     progress: Callable[[float], None],
 ) -> foresight.Predictions | None:
     """Import what learns only now: no other command needs to wait for it."""
     from app.try_.predicting import predict
 
-    return predict(book.events, members, chosen, limits, progress)
+    return predict(book.events, members, chosen, limits, gaps, progress)
 
 
 def _score(
@@ -173,10 +176,7 @@ def _score(
     predictions.scores |= scores_of(book.events, others, predictions, limits)
 
 
-def _late(loaded: LoadedConfig, by_member: dict[str, list[Order]], end: int) -> list[Late] | None:
-    when = measure_of(loaded.rules)
-    if when is None:
-        return None
+def _late(by_member: dict[str, list[Order]], when: LateForMember, end: int) -> list[Late]:
     each = (late_of(member, orders, when, end) for member, orders in by_member.items())
     return [late for late in each if late is not None]
 

@@ -21,9 +21,13 @@ _WRITTEN = tuple(
         r"(?P<y>\d{4})年(?P<m>\d{1,2})月(?P<d>\d{1,2})日",
         r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})",
         r"(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<y>\d{4}|\d{2})",
-        r"(?P<d>\d{1,2})[-\s]+(?P<name>[A-Za-z]{3,9})\.?,?[-\s]+(?P<y>\d{4})",
+        r"(?P<d>\d{1,2})[-\s]+(?P<name>[A-Za-z]{3,9})\.?,?[-\s]+(?P<y>\d{4}|\d{2})",
         r"(?P<name>[A-Za-z]{3,9})\.?\s+(?P<d>\d{1,2}),?\s+(?P<y>\d{4})",
     )
+)
+# 20251103182000; only what can be a time, for a long number is more often an order's.
+_DIGITS = re.compile(
+    r"((?:19|20)\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])([0-5]\d)([0-5]\d)(?!\d)"
 )
 _SECONDS = re.compile(r"[1-9]\d{8,9}(\.\d+)?")
 _MILLISECONDS = re.compile(r"[1-9]\d{11,12}")
@@ -35,7 +39,7 @@ Reader = Callable[[str], int | None]
 
 
 class Ambiguous(Exception):
-    """Every date of the column is one both ways, the day first or the month first."""
+    """Every date of the column is one both ways, the day first or what the message names."""
 
 
 def is_time(text: str) -> bool:
@@ -85,6 +89,9 @@ class _Reader:
 
 
 def _match(text: str) -> re.Match[str] | None:
+    digits = _DIGITS.match(text)
+    if digits is not None:
+        text = digits.expand(r"\1-\2-\3 \4:\5:\6") + text[digits.end() :]
     for written in _WRITTEN:
         match = written.fullmatch(text)
         if match is not None:
@@ -155,7 +162,10 @@ def _in_zone(local: int, zone: tzinfo) -> int:
 
 def _day_first(cells: Iterable[str]) -> bool:
     """Tell whether 03.04.2025 is in April, by the cells that can be read in one way only."""
-    pairs = list(dict.fromkeys(_pairs(cells)))
+    found = [match for text in dict.fromkeys(cells) if (match := _match(text)) is not None]
+    if _begin_with_years(found):
+        raise Ambiguous("year")
+    pairs = [pair for pair in dict.fromkeys(map(_pair, found)) if pair is not None]
     by_day = sum(first > 12 for first, _, _ in pairs)
     by_month = sum(second > 12 for _, second, _ in pairs)
     if by_day != by_month or not pairs:
@@ -165,15 +175,19 @@ def _day_first(cells: Iterable[str]) -> bool:
         _turns([(y, *((b, a) if first else (a, b))) for a, b, y in pairs]) for first in (0, 1)
     ]
     if rising[0] == rising[1]:
-        raise Ambiguous
+        raise Ambiguous("month")
     return rising[1] < rising[0]
 
 
-def _pairs(cells: Iterable[str]) -> Iterable[tuple[int, int, int]]:
-    for text in dict.fromkeys(cells):
-        match = _match(text)
-        if match is not None and "a" in match.groupdict():
-            yield int(match["a"]), int(match["b"]), int(match["y"])
+def _begin_with_years(found: Iterable[re.Match[str]]) -> bool:
+    """Tell whether 25-Nov-01 may be of 2025: days of a column vary more than its years."""
+    short = [one for one in found if "name" in one.groupdict() and len(one["y"]) == 2]
+    return len({one["y"] for one in short}) > len({one["d"] for one in short})
+
+
+def _pair(match: re.Match[str]) -> tuple[int, int, int] | None:
+    found = match.groupdict()
+    return (int(found["a"]), int(found["b"]), int(found["y"])) if "a" in found else None
 
 
 def _turns(days: list[tuple[int, ...]]) -> int:

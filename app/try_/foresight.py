@@ -14,7 +14,7 @@ class Foresight(msgspec.Struct, frozen=True):
     ``churn``: the chance of no order within the horizon; ``reasons``: what raises it, in English
     and Chinese; ``value``: cents earned in the next 90 days (None: not known yet);
     ``next_days``: epoch days of the next order: 10 % sooner, the middle, 90 % sooner; ``usual``:
-    the middle of the member's gaps, ``silent``: since the last one, in days.
+    the middle of the member's gaps, ``silent``: since the day of the last order, in days.
     """
 
     churn: float

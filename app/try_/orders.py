@@ -126,11 +126,10 @@ def read(
     columns, lines, rows = _lines(path, progress, complaints)
     try:
         instant = dates.reader_of([line.time for line in lines], zone)
-    except dates.Ambiguous:
+    except dates.Ambiguous as error:
         raise InputError(
-            f"{path}:2: {columns.name(columns.time)}: the dates may have the day or the month "
-            "first "
-            f"({lines[0].time}); say which with --map"
+            f"{path}:2: {columns.name(columns.time)}: the dates may have the day or the {error} "
+            f"first ({lines[0].time}); say which with --map"
         ) from None
     reader = _OrderReader(columns, lines, instant, complaints)
     placed = reader.orders()

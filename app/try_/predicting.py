@@ -4,7 +4,7 @@ Every member is asked once a week, labels are learned when they are due and not 
 answer is judged by what happened.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,12 +44,14 @@ def predict(
     members: Collection[str],
     chosen: Chosen,
     limits: Limits,
+    gaps: Mapping[str, float],
     progress: Callable[[float], None],
 ) -> Predictions | None:
     """Return everything that is predicted at the end of the last event's day.
 
-    ``members`` are learned from, everybody is predicted. ``progress`` gets the share done. None
-    when nobody ordered anything by name.
+    ``members`` are learned from, everybody is predicted. ``gaps``: the usual gap in days of who
+    has a rhythm; of others it is what the base makes likely. ``progress`` gets the share done.
+    None when nobody ordered anything by name.
     """
     log = log_of(events, limits)
     if log.last < log.first:
@@ -63,7 +65,7 @@ def predict(
     return Predictions(
         horizon=chosen.horizon,
         margin=chosen.margin,
-        today=_today(Ready(model, chosen.margin), known, log.last),
+        today=_today(Ready(model, chosen.margin), known, gaps, log.last),
         scores=_scores(rows, names, part.first),
         judged=judge(rows, part.first, part.length, chosen.horizon),
         models=learner.models,
@@ -156,7 +158,9 @@ def _scores(rows: Rows, names: dict[int, str], first: int) -> dict[str, list[tup
     return found
 
 
-def _today(ready: Ready, known: dict[str, Rhythm], day: int) -> dict[str, Foresight]:
+def _today(
+    ready: Ready, known: dict[str, Rhythm], gaps: Mapping[str, float], day: int
+) -> dict[str, Foresight]:
     churn = ready.model.churn
     population = churn.population
     active = [one for one in known.values() if day - one.last_day < churn.horizon]
@@ -164,18 +168,19 @@ def _today(ready: Ready, known: dict[str, Rhythm], day: int) -> dict[str, Foresi
     found = {}
     for member, rhythm in known.items():
         due = ready.model.next_order.next_order(rhythm, day, population)
+        gap = gaps[member] if member in gaps else usual(rhythm, population).median
         found[member] = Foresight(
             churn=ready.churn(rhythm, day)[0],
-            reasons=_reasons(scorer, rhythm, day),
+            reasons=_reasons(scorer, rhythm, day, gap),
             value=ready.worth(rhythm, day),
             next_days=(day + due.low, day + round(due.median), day + due.high),
-            usual=usual(rhythm, population).median,
+            usual=gap,
             silent=day - rhythm.last_day,
         )
     return found
 
 
-def _reasons(scorer: Scorer, rhythm: Rhythm, day: int) -> tuple[tuple[str, str], ...]:
+def _reasons(scorer: Scorer, rhythm: Rhythm, day: int, gap: float) -> tuple[tuple[str, str], ...]:
     """Return what raises the risk most, the strongest first.
 
     Silence beyond the member's own gaps raises it even where the model lets another reason say so,
@@ -183,6 +188,6 @@ def _reasons(scorer: Scorer, rhythm: Rhythm, day: int) -> tuple[tuple[str, str],
     """
     told = because(scorer, rhythm, day, len(FEATURES))
     raising = [(one.english, one.chinese) for one in told if one.log_odds > WORTH_A_WORD]
-    if not raising and day - rhythm.last_day > usual(rhythm, scorer.churn.population).median:
+    if not raising and day - rhythm.last_day > gap:
         raising = [CODES["silence"].raises]
     return tuple(raising[:REASONS])

@@ -252,9 +252,9 @@ def late(
     rows = [
         (
             who(one.member, now[one.member]),
-            f"<strong>{_days(one.late)}</strong>",
-            _days(one.usual),
-            _days(one.silent),
+            f"<strong>{days(one.late / DAY)}</strong>",
+            days(one.usual),
+            days(one.silent),
             money(spent[one.member]),
             number(sum(o.cents >= 0 for o in by_member[one.member])),
         )
@@ -304,9 +304,9 @@ def late(
     )
 
 
-def _days(milliseconds: int) -> str:
-    days = milliseconds / DAY
-    return number(days) if days >= 1 else "&lt;1"
+def days(count: float) -> str:
+    """Return a number of days as a cell of a table."""
+    return number(count) if count >= 1 else "&lt;1"
 
 
 def rules(found: WouldBe, by_name: dict[str, Rule], weeks: int) -> str:
