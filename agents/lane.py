@@ -31,6 +31,7 @@ from agents.ports import (
 from agents.publish import Publisher
 from agents.recovery import Recovered, check_topics
 from agents.stats import LaneStats
+from agents.turns import Turns
 from agents.updates_log import UpdatesLog
 from agents.wal import Wal
 
@@ -73,7 +74,7 @@ class Lane(Generic[StateT, EventT]):
     after the start, of whatever kind, is reported once through ``on_failure``; nothing is sent,
     written or declared done after it. ``on_lateness`` hears, for each deadline fired on a live
     clock, by how many milliseconds it was late. ``days`` hear when the lane has passed one. Lanes
-    that share ``turns`` let whatever else the loop has to do go between any two of theirs.
+    that share ``turns`` have them one after another, with all else that the loop does in between.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Lane(Generic[StateT, EventT]):
         on_lateness: Callable[[int], None] | None = None,
         limits: LaneLimits | None = None,
         days: Days | None = None,
-        turns: asyncio.Lock | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.number = number
         self.stats = LaneStats()
@@ -118,7 +119,7 @@ class Lane(Generic[StateT, EventT]):
         self._publisher: Publisher[StateT, EventT] | None = None
         self._closed_at = -GROUP_MS
 
-        self._turns = turns or asyncio.Lock()
+        self._turns = turns or Turns()
         self._wake = asyncio.Event()
         self._timers: list[Timer] = []
         self._stopping = False
@@ -208,17 +209,12 @@ class Lane(Generic[StateT, EventT]):
         self._folding.day_ends.watch(self._wake.set)
         try:
             while True:
+                await self._turns.mine()
                 self._wake.clear()
                 if self._failure is not None:
                     raise self._failure
-                async with self._turns:
-                    more = self._turn()
-                    ended = self._stopping and self._idle()
-                    if not ended:
-                        # Held until everything else has had its turn: lanes that are fed at once
-                        # would keep the loop for themselves.
-                        await asyncio.sleep(0)
-                if ended:
+                more = self._turn()
+                if self._stopping and self._idle():
                     assert self._publisher is not None
                     await self._publisher.sign_off()
                     self._drained = True

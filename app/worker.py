@@ -22,6 +22,7 @@ from agents.members import BadShare, MemberEvent, MemberFold, MemberStats, place
 from agents.partitioner import partition_function
 from agents.ports import Clock
 from agents.serving import Projector
+from agents.turns import Turns
 from app.census import Census
 from app.foresight import Foresight
 from app.guard_keeper import GuardKeeper
@@ -158,7 +159,7 @@ class Worker:
             self._rows,
             lambda: sum(stats.segment_changes.values()),
         )
-        self._turns = asyncio.Lock()
+        self._turns = Turns()
         data_dir = (settings.data_dir or default_data_dir()) / "workers"
         data_dir.mkdir(parents=True, exist_ok=True)
         self._lag = LagWatch(

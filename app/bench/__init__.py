@@ -9,7 +9,7 @@ Nothing here decides what passes: every command prints what it saw, with the mac
 * ``latency``, ``recovery``, ``memory``, ``timers``: a single worker; ``made_rows`` writes its
   changelog.
 * ``takeover``: a worker is killed; ``storm``: workers come and go all the time.
-* ``serving``: ``lookups`` over HTTP and from Redis while the engine works.
+* ``serving``: ``lookups`` over HTTP and from Redis while the engine works, in a ``live_shop``.
 * ``redis_away``: Redis is killed and comes back, under a ``live_feed``; ``projected`` compares what
   it holds with the topics.
 * ``commits``: our way of committing a group beside Kafka transactions.

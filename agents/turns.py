@@ -1,0 +1,42 @@
+"""Whose turn it is: of tasks that each keep the event loop for a while, one at a time.
+
+Between two turns the loop goes round some times, so that whatever else it has to do gets on: a
+request over HTTP takes three rounds, to be read, handed on and answered. A round with nothing to do
+takes some microseconds.
+"""
+
+import asyncio
+from collections import deque
+
+ROUNDS = 2
+
+
+class Turns:
+    """Hands out turns in the order in which they are asked for."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._taken = False
+
+    async def mine(self) -> None:
+        """Return when it is the caller's turn, which lasts until it waits for anything."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        if not self._taken:
+            self._hand_out()
+        await turn
+
+    def _hand_out(self) -> None:
+        self._taken = False
+        while self._waiting and not self._taken:
+            turn = self._waiting.popleft()
+            if not turn.cancelled():
+                turn.set_result(None)
+                self._taken = True
+                self._go_round(ROUNDS)
+
+    def _go_round(self, rounds: int) -> None:
+        if rounds:
+            asyncio.get_running_loop().call_soon(self._go_round, rounds - 1)
+        else:
+            self._hand_out()
