@@ -54,11 +54,14 @@ class Sums(msgspec.Struct):
 
 
 class LearnerState(msgspec.Struct, frozen=True):
-    """A learner between two days. ``squares``: AdaGrad's, by feature; empty for SGD."""
+    """A learner between two days.
+
+    ``curvature``: the inverse that Newton's steps are made with, row by row; empty for SGD.
+    """
 
     kind: str
     logistic: Logistic
-    squares: tuple[float, ...]
+    curvature: tuple[float, ...]
     steps: int
 
 

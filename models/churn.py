@@ -168,7 +168,7 @@ def _asking(churn: Churn) -> Callable[[Rhythm, int], tuple[float, float, float, 
                 silent /= 1.0 + exp(-week - slope * share)
             of_weekly = log_odds(silent)
         if direct is not None:
-            of_direct = direct(x + looks(rhythm, day))
+            of_direct = direct(x + looks(rhythm, day, x))
         if bgnbd is not None:
             age = day - rhythm.first_day
             of_bgnbd = log_odds(bgnbd.p_no_order(rhythm.gaps, rhythm.span, age, horizon))

@@ -181,6 +181,34 @@ FEATURES: tuple[Feature, ...] = (
         "looks more or less than this month",
         (0.0, 1.0),
     ),
+    Feature(
+        "looked_silence",
+        "log(1 + silence); 0 for who never looked",
+        "last purchase day, day of the last view",
+        "silence of who is seen looking is another silence",
+        (0.0, 1.5),
+    ),
+    Feature(
+        "looked_after",
+        "log(1 + days from the last purchase to the last view); 0 if there was none since",
+        "last purchase day, day of the last view",
+        "has come to look since, and how much later",
+        (0.0, 1.5),
+    ),
+    Feature(
+        "looked_much",
+        "log(1 + days since the last view) * log(1 + views, half-life 14)",
+        "day of the last view, decayed views",
+        "a pause says more of who looked a lot",
+        (0.0, 2.0),
+    ),
+    Feature(
+        "looks_often",
+        "log(1 + views, half-life 14) * log(1 + d90)",
+        "as looks_14 and often_90",
+        "looking says less of who buys often anyway",
+        (0.0, 2.0),
+    ),
 )
 
 SCHEMA = blake2b(msgspec.json.encode(FEATURES), digest_size=8).hexdigest()
@@ -193,7 +221,7 @@ ROLLING = 15
 _SPAN7, _SPAN30, _SPAN90 = 7.0 / log(2.0), 30.0 / log(2.0), 90.0 / log(2.0)
 # A lapsed gap has lasted longer than this.
 _BEFORE_LAPSE = LAPSE - 1
-_NEVER_LOOKED = (_LONG_AGO, 0.0, 0.0, 0.0, 0.0)
+_NEVER_LOOKED = (_LONG_AGO, *(0.0,) * (len(FEATURES) - ROLLING - 1))
 
 
 def _of_gaps(gaps: int) -> tuple[float, float, float]:
@@ -247,7 +275,7 @@ def log_gap(rhythm: Rhythm, population: Population) -> tuple[float, float]:
 def features(rhythm: Rhythm, day: int, population: Population) -> tuple[float, ...]:
     """Return the vector of ``FEATURES`` at the end of ``day``, not before the last purchase day."""
     (rolling,) = rolled(rhythm, (day,), usual(population))
-    return rolling + looks(rhythm, day)
+    return rolling + looks(rhythm, day, rolling)
 
 
 def usual(population: Population) -> tuple[float, ...]:
@@ -350,21 +378,28 @@ def rolled(
     return vectors
 
 
-def looks(rhythm: Rhythm, day: int) -> tuple[float, ...]:
-    """Return the features after the first ``ROLLING`` at the end of ``day``."""
+def looks(rhythm: Rhythm, day: int, rolling: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the features after the first ``ROLLING``, which are those of the same day."""
     looks = rhythm.looks
     if looks is None:
         return _NEVER_LOOKED
-    open_cart = 1.0 if looks.cart_day > rhythm.first_day + rhythm.span else 0.0
-    if not looks.day:
-        return (*_NEVER_LOOKED[:3], open_cart, 0.0)
-    since = day - looks.day
+    last_day = rhythm.first_day + rhythm.span
+    open_cart = 1.0 if looks.cart_day > last_day else 0.0
+    looked = looks.day
+    if not looked:
+        return (*_NEVER_LOOKED[:3], open_cart, *_NEVER_LOOKED[4:])
+    since, silence = day - looked, day - last_day
     at3, at14, at30, log_since = _VIEW[since] if since < _TABLED else _of_view(since)
     short = looks.short / UNIT * at3
+    often = log1p(looks.middle / UNIT * at14)
     return (
         log_since,
         log1p(short),
-        log1p(looks.middle / UNIT * at14),
+        often,
         open_cart,
         log((short / 3.0 + 0.02) / (looks.long / UNIT * at30 / 30.0 + 0.02)),
+        log1p(silence),
+        log1p(looked - last_day) if looked > last_day else 0.0,
+        log_since * often,
+        often * rolling[0],
     )

@@ -99,7 +99,10 @@ CODES: dict[str, Code] = {
         _is_above("spent_90"),
     ),
     "interest": Code(
-        ("looked", "looks_3", "looks_14", "looks_trend", "cart_open"),
+        (
+            *("looked", "looks_3", "looks_14", "looks_trend", "cart_open"),
+            *("looked_silence", "looked_after", "looked_much", "looks_often"),
+        ),
         ("comes to look less than most", "浏览少于多数会员"),
         ("comes to look more than most", "浏览多于多数会员"),
         _is_below("looks_14"),

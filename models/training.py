@@ -23,7 +23,7 @@ from models.checkpoint import Checkpoint, Sums, TwinState
 from models.churn import WEEK, Blend, Churn, Opinions, Scorer
 from models.drift import REGULAR, SELDOM_AWAY, Drift
 from models.features import FEATURES, ROLLING, SCHEMA, Population, features
-from models.learning import ADAPTIVE, STEADY, Learner
+from models.learning import NEWTON, STEADY, Learner
 from models.logistic import Logistic
 from models.model import Decision, Figures, Model
 from models.next_order_training import NextOrderTrainer
@@ -150,8 +150,8 @@ class Trainer:
         self._sums = Sums()
         self._population = self._sums.population()
         self._populations: dict[int, Population] = {}
-        self._direct = Twin(Learner(STEADY, len(FEATURES)), Learner(ADAPTIVE, len(FEATURES)))
-        self._weekly = Twin(Learner(STEADY, ROLLING), Learner(ADAPTIVE, ROLLING))
+        self._direct = Twin(Learner(STEADY, len(FEATURES)), Learner(NEWTON, len(FEATURES)))
+        self._weekly = Twin(Learner(STEADY, ROLLING), Learner(NEWTON, ROLLING))
         self._bgnbd: BgNbd | None = None
         self._blend = BlendState()
         self._drift = Drift()

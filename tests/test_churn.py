@@ -21,7 +21,7 @@ from models.checkpoint import LearnerState
 from models.churn import Blend, Churn, Opinions, Scorer
 from models.drift import ADAPTS, Drift
 from models.features import FEATURES, ROLLING, Population, features
-from models.learning import ADAPTIVE, STEADY, Learner
+from models.learning import NEWTON, STEADY, Learner
 from models.logistic import Logistic, log_odds, sigmoid
 from models.quality import Tally
 from models.rhythm import bought
@@ -64,7 +64,7 @@ def rows_of_cdnow(most):
 
 
 @pytest.mark.skipif(not HAS_CDNOW, reason="CDNOW comes with the package Lifetimes")
-@pytest.mark.parametrize(("kind", "width"), [(STEADY, WIDTH), (ADAPTIVE, ROLLING)])
+@pytest.mark.parametrize(("kind", "width"), [(STEADY, WIDTH), (NEWTON, ROLLING)])
 def test_the_snapshot_gives_rivers_probabilities_to_the_bit(kind, width):
     rows = rows_of_cdnow(3000)
     learner = Learner(kind, width)
@@ -79,7 +79,7 @@ def test_the_snapshot_gives_rivers_probabilities_to_the_bit(kind, width):
     assert any(learner.snapshot().weights)
 
 
-@pytest.mark.parametrize("kind", [STEADY, ADAPTIVE])
+@pytest.mark.parametrize("kind", [STEADY, NEWTON])
 def test_a_learner_goes_on_to_the_bit_from_its_state_as_json(kind):
     rng = random.Random(2)
     rows = [(tuple(rng.gauss(1, 2) for _ in FEATURES), rng.random() < 0.4) for _ in range(400)]
@@ -296,7 +296,7 @@ def taught(twin, labels, rng, days=60, anchor=0.5):
 
 def test_a_twin_says_nothing_before_it_has_learned_and_proved_enough():
     rng = random.Random(1)
-    twin = Twin(Learner(STEADY, WIDTH), Learner(ADAPTIVE, WIDTH))
+    twin = Twin(Learner(STEADY, WIDTH), Learner(NEWTON, WIDTH))
     assert taught(twin, LEAST_LABELS // 2, rng, days=5) == []
     assert twin.snapshot() is None
     assert taught(twin, LEAST_LABELS, rng, days=5) == ["trusted"]
@@ -305,7 +305,7 @@ def test_a_twin_says_nothing_before_it_has_learned_and_proved_enough():
 
 def test_a_twin_that_is_worse_than_bgnbd_is_not_trusted_however_many_labels():
     rng = random.Random(1)
-    twin = Twin(Learner(STEADY, WIDTH), Learner(ADAPTIVE, WIDTH))
+    twin = Twin(Learner(STEADY, WIDTH), Learner(NEWTON, WIDTH))
     for _ in range(3):
         for _ in range(LEAST_LABELS):
             churned = rng.random() < 0.5

@@ -122,6 +122,48 @@ def test_a_cart_without_any_view_is_seen():
     assert found == {**never, "cart_open": 1.0}
 
 
+LOOKING = [feature.name for feature in FEATURES[ROLLING:]]
+
+
+def test_looks_are_what_their_formulas_say():
+    rhythm = of_days([FIRST, FIRST + 10])
+    for day in (FIRST + 4, FIRST + 13, FIRST + 13, FIRST + 16):
+        looked(rhythm, day)
+    found = named(rhythm, FIRST + 20)
+    views = sum(
+        2 ** (-(FIRST + 20 - day) / 14) for day in (FIRST + 4, *[FIRST + 13] * 2, FIRST + 16)
+    )
+    expected = {
+        "looks_14": math.log1p(views),
+        "looked_silence": math.log1p(10),
+        "looked_after": math.log1p(6),
+        "looked_much": math.log1p(4) * math.log1p(views),
+        "looks_often": found["often_90"] * math.log1p(views),
+    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=0.02), name
+
+
+def test_who_bought_at_the_last_look_has_not_looked_since():
+    rhythm = of_days([FIRST])
+    looked(rhythm, FIRST + 5)
+    assert named(rhythm, FIRST + 9)["looked_after"] == pytest.approx(math.log1p(5))
+    bought(rhythm, FIRST + 5, 100)
+    assert named(rhythm, FIRST + 9)["looked_after"] == 0.0
+    bought(rhythm, FIRST + 8, 100)
+    assert named(rhythm, FIRST + 9)["looked_after"] == 0.0
+
+
+def test_of_who_never_looked_all_that_looks_say_is_the_same():
+    """A shop that hears of orders alone learns nothing from them, whoever they are of."""
+    said = {
+        tuple(named(of_days(days), days[-1] + silence)[name] for name in LOOKING)
+        for days in ([FIRST], [FIRST, FIRST + 3], [FIRST, FIRST + 9, FIRST + 200])
+        for silence in (0, 5, 29, 400)
+    }
+    assert len(said) == 1
+
+
 @pytest.mark.parametrize(
     "rhythm",
     [
