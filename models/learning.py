@@ -29,9 +29,8 @@ _CURVATURE = 100.0
 class Learner:
     """``StandardScaler | LogisticRegression`` over the first ``width`` features.
 
-    ``kind``: ``STEADY`` is SGD(0.001), for streams of years and for little data; ``NEWTON`` takes
-    into account how features go together, which tells apart what is nearly alike, and its steps
-    shrink.
+    ``kind``: ``STEADY`` is SGD(0.001), for streams of years; ``NEWTON`` takes into account how
+    features go together, so it tells apart what is nearly alike, and its steps shrink.
     """
 
     def __init__(self, kind: str, width: int) -> None:

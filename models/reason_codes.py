@@ -56,7 +56,7 @@ CODES: dict[str, Code] = {
     "silence": Code(
         (
             *("overdue", "late", "late_ratio", "late_longest", "late_squared", "often_late"),
-            "silence_tenure",
+            *("silence_tenure", "looked_silence"),
         ),
         ("silent for longer than usual for this member", "沉默时间超过该会员的平常间隔"),
         ("bought not long ago, for this member", "就该会员而言,不久前刚购买"),
@@ -101,7 +101,7 @@ CODES: dict[str, Code] = {
     "interest": Code(
         (
             *("looked", "looks_3", "looks_14", "looks_trend", "cart_open"),
-            *("looked_silence", "looked_after", "looked_much", "looks_often"),
+            *("looked_after", "looked_much", "looks_often"),
         ),
         ("comes to look less than most", "浏览少于多数会员"),
         ("comes to look more than most", "浏览多于多数会员"),

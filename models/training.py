@@ -150,7 +150,8 @@ class Trainer:
         self._sums = Sums()
         self._population = self._sums.population()
         self._populations: dict[int, Population] = {}
-        self._direct = Twin(Learner(STEADY, len(FEATURES)), Learner(NEWTON, len(FEATURES)))
+        # What is known of a member goes together in many ways; a week's labels follow changes.
+        self._direct = Twin(Learner(NEWTON, len(FEATURES)), Learner(STEADY, len(FEATURES)))
         self._weekly = Twin(Learner(STEADY, ROLLING), Learner(NEWTON, ROLLING))
         self._bgnbd: BgNbd | None = None
         self._blend = BlendState()

@@ -106,6 +106,21 @@ def test_a_learner_starts_at_even_odds_and_learns_what_there_is_to_learn():
     assert learner.snapshot().intercept < -0.5
 
 
+def test_what_is_nearly_alike_is_told_apart_by_newtons_steps():
+    """Late by one measure and not by another: it is the difference that says who comes back."""
+    rng = random.Random(6)
+    steady, newton = Learner(STEADY, WIDTH), Learner(NEWTON, WIDTH)
+    for _ in range(6000):
+        x = [rng.gauss(0, 1) for _ in FEATURES]
+        x[1] = x[0] + 0.5 * x[1]
+        churned = rng.random() < sigmoid(3 * (x[1] - x[0]))
+        steady.learn(tuple(x), churned)
+        newton.learn(tuple(x), churned)
+    apart = (0.0, 0.5, *[0.0] * (WIDTH - 2))
+    assert newton.snapshot().compiled()(apart) > 0.6
+    assert steady.snapshot().compiled()(apart) < 0.3
+
+
 def test_what_never_varied_adds_nothing():
     some = Logistic(10, (3.0, 1.0), (0.0, 4.0), (7.0, 2.0), -0.5)
     assert some.compiled()((9.0, 2.0)) == 0.5
