@@ -198,10 +198,10 @@ def _advance(outcome: Outcome, to: int, context: Context, quiet_until: int = 0) 
         member.advanced_to = max(member.advanced_to, to)
         return
     belongs_due = belonging.next_due(member, book, to)
+    timed = watching.next_due(member, book)
     while True:
         stage_due = next_stage_due(member, book)
         held_until = next_release(member)
-        timed = watching.next_due(member, book)
         day_due = dated.next_due(member, book, to)
         own_due = min(stage_due, belongs_due)
         asked_at = scoring.next_due(member, book)
@@ -230,6 +230,8 @@ def _advance(outcome: Outcome, to: int, context: Context, quiet_until: int = 0) 
             candidates += belonging.move(outcome, due, book, silent)
             belongs_due = belonging.next_due(member, book, to)
         decide(outcome, candidates, context)
+        if due in (timed, asked_at):  # nothing else changes a log
+            timed = watching.next_due(member, book)
     member.advanced_to = max(member.advanced_to, to)
 
 

@@ -17,6 +17,7 @@ from app.importers.report import InputError
 from app.try_ import would_be
 from app.try_.cohort import cohort
 from app.try_.foresight import Predictions, Quality, TooLittle
+from app.try_.html import Money
 from app.try_.late import late_of, measure_of, usual_gaps
 from app.try_.orders import LONGEST_ID, MOST, Book, Order, members_of, read
 from app.try_.predicting import predict, scores_of
@@ -775,6 +776,12 @@ def test_each_member_at_risk_has_a_reason_in_words(foreseen: Predictions) -> Non
     assert len(slipping) > 10
     assert all(one.reasons for one in slipping)
     assert any(len(one.reasons) > 1 for one in slipping)
+
+
+def test_both_ends_of_an_interval_are_equally_exact() -> None:
+    money = Money("GBP")
+    assert money.between(6618, 40_700) == "66 &ndash; 407 GBP"
+    assert money.between(0, 9_950) == "0 &ndash; 99.50 GBP"
 
 
 def test_expected_value_is_told_in_what_is_earned(tmp_path: Path) -> None:

@@ -115,6 +115,20 @@ def value(
         _by_stage(worth={m: v.mean for m, v in worth.items()}, now=now, total=total, money=money),
         f"<h3>{both('The most valuable members ahead', '未来最有价值的会员')}</h3>",
         table(head, rows, "tnnwnt"),
+        _unlike(sum(worth[member].low is None for member in best[:_LISTED])),
+    )
+
+
+def _unlike(count: int) -> str:
+    if not count:
+        return ""
+    return paragraph(
+        both(
+            f"{NONE}: too few members like these have been seen for 90 days to tell between "
+            "which amounts it will be.",
+            f"{NONE}:与其相似、且已观察满 90 天的会员太少,无法给出区间。",
+        ),
+        "note",
     )
 
 
@@ -149,8 +163,7 @@ def _spread(one: Worth, top: float, money: Money) -> tuple[str, str]:
     """Return the interval in words and as a bar; neither while nobody alike was seen to the end."""
     if one.low is None or one.high is None:
         return NONE, NONE
-    told = f"{money(one.low)} &ndash; {money(one.high)}"
-    return told, spread_bar(one.low, one.mean, one.high, top)
+    return money.between(one.low, one.high), spread_bar(one.low, one.mean, one.high, top)
 
 
 def _next(ahead: Foresight) -> str:

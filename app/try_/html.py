@@ -47,9 +47,16 @@ class Money:
 
     def __call__(self, cents: float) -> str:
         """Return an amount: to the cent when it is small."""
-        amount = cents / 100
-        shown = f"{amount:,.0f}" if abs(amount) >= 100 or not cents else f"{amount:,.2f}"
-        return f"{shown} {self.currency}".strip()
+        return f"{_amount(cents, cents)} {self.currency}".strip()
+
+    def between(self, low: float, high: float) -> str:
+        """Return two amounts, both as exact as the larger one."""
+        return f"{_amount(low, high)} &ndash; {_amount(high, high)} {self.currency}".strip()
+
+
+def _amount(cents: float, beside: float) -> str:
+    exact = abs(beside) < 10_000 and cents
+    return f"{cents / 100:,.2f}" if exact else f"{cents / 100:,.0f}"
 
 
 def moment_of(at: int) -> datetime:

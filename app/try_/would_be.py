@@ -131,6 +131,7 @@ def would_be(
     known = len({event.event.member_id for event in events})
     found = WouldBe(Counter(), Counter(), rules, len(members), known)
     shares = _shares(events, members)
+    progress(0, len(shares))
     for done, (verdicts, cancelled) in enumerate(_tallies(shares, setting), start=1):
         found.verdicts.update(verdicts)
         found.cancelled.update(cancelled)
