@@ -185,6 +185,8 @@ def trigger(member: str, at: int, name: str, rule: str = "recall") -> Said:
         "triggers",
         {
             **told,
+            "rule_version": 1,
+            "occasion": str(at),
             "stage": "dormant",
             "due_at": rfc3339(at),
             "raised_at": rfc3339(at + HOUR),

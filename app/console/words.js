@@ -701,7 +701,7 @@ const UNITS = { ms: "毫秒", s: "秒", m: "分钟", h: "小时", d: "天" };
 /** A sentence of the engine with its instants as the page writes times: it says them in UTC. */
 export function sentenceOf(text) {
   const timed = text.replace(INSTANT, (_, date, clock) => longMoment(`${date}T${clock}Z`));
-  if (language !== "zh") return timed;
+  if (!/\p{Script=Han}/u.test(text)) return timed;
   return timed.replace(LENGTH, (_, count, unit) => `${count} ${UNITS[unit]}`)
     .replace(BESIDE_HAN, (mark) => OF_HAN[mark]);
 }
