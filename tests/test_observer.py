@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from core_builders import whole_book
 from observing_kit import Log, Said, event, of_ours, transition
 from own_redis import OwnRedis, own_redis
 from redis.asyncio import Redis
@@ -33,6 +34,7 @@ PARTITIONS = 4
 WAIT_SECONDS = 60.0
 BEGINNING = 1_700_000_000_000 // DAY * DAY
 DIGEST = "ab" * 32
+BOOK = whole_book()
 
 pytestmark = pytest.mark.kafka
 
@@ -100,7 +102,7 @@ async def world(kafka_stack: StackInfo) -> AsyncIterator[World]:
 async def running(
     world: World, store: ObservedStore, through: "Callable[[Any], Any] | None" = None
 ) -> AsyncIterator[Follower[Facts]]:
-    follower = observer(world.settings, store)
+    follower = observer(world.settings, BOOK, store)
     if through is not None:
         follower._store = through(follower._store)
     follower.start()
