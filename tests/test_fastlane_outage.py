@@ -57,9 +57,10 @@ async def test_a_producer_that_loses_its_broker_before_its_first_word_waits_for_
     data = tmp_path / "stack"
     try:
         bench = Bench(stack.up(data, print).broker, tmp_path)
-        bench.create()
         outputs = BatchProducer([bench.broker], "outputs", 1 << 20)
         await outputs.start()
+        # One that was there when it connected it would know of already.
+        bench.create()
         kill_broker(data)
         asked = asyncio.create_task(outputs.partitions(bench.outputs))
         # For longer than a request may take.

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
@@ -64,12 +65,24 @@ class BatchProducer:
     async def partitions(self, topic: str) -> int:
         """Return the partition count of a topic; raises ``KafkaError`` if it does not exist.
 
-        Also what makes ``send`` work at all: aiokafka never asks for the metadata of a topic
-        that only ``send_batch`` mentions, and waits for it for ever.
+        Waits as long as no broker answers. Also what makes ``send`` work at all: aiokafka never
+        asks for the metadata of a topic that only ``send_batch`` mentions, and waits for it for
+        ever.
         """
         if topic not in self._known:
-            self._known[topic] = len(await self._connected.partitions_for(topic))
+            self._known[topic] = await self._ask_for_partitions(self._connected, topic)
         return self._known[topic]
+
+    async def _ask_for_partitions(self, producer: AIOKafkaProducer, topic: str) -> int:
+        client = producer.client
+        while True:
+            try:
+                return len(await producer.partitions_for(topic))
+            except UnknownTopicOrPartitionError:
+                # aiokafka says so too when nobody was there to be asked.
+                answered = await client.force_metadata_update()
+                if answered and client.cluster.partitions_for_topic(topic) is None:
+                    raise
 
     def new_batch(self) -> BatchBuilder:
         """Return an empty batch; its ``append`` returns None for what does not fit any more."""
