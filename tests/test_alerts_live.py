@@ -9,7 +9,7 @@ seconds is brought about by its nearest cause:
   restarted worker goes on; a silent feed clears as one that is given up after a week;
 - a model that is old, and drift, are records in ``churn-model`` as a trainer writes them; that no
   newer one is made comes from a log of questions that has lost what the model was made of;
-- a defect of the engine is planted in the workers' processes;
+- a defect of the engine and a clock that is wrong are planted in the workers' processes;
 - a broker that tells of records and does not give them is one with a quota of a byte a second;
 - the disk is a small one that the test mounts and fills, if it is root.
 """
@@ -27,8 +27,8 @@ from typing import NamedTuple, cast
 import msgspec
 import pytest
 from alert_kit import Watch, program, wait, watch
-from demanding import lacking
-from live_kit import Upstream, event, now_ms
+from live_kit import Upstream, event, get, now_ms
+from prometheus_client.parser import text_string_to_metric_families
 from quota import starved
 from redis import Redis
 from worker_kit import World
@@ -36,9 +36,10 @@ from worker_kit import World
 from agents.lessons import Published
 from app.alerting.alerts import ALERTS
 from app.alerting.kinds import Alert
+from app.chaos import clock
 from app.chaos.disk import Disk
-from app.chaos.world import CLOCK, ChaosWorld
-from app.metric_list import STARTED
+from app.chaos.world import ChaosWorld
+from app.metric_list import RECORDS, STARTED
 from app.redis_store import key_prefix
 from models.guard import FORMAT, Learnt
 from models.model import Decision
@@ -85,10 +86,21 @@ expires_after: 1d
 priority: 40
 play: something
 """
+# Of each topic a lane has more of it than is fetched at a time.
+BACKLOG, PADDING = 30_000, "x" * 2_000
 DISK_ALERTS = ("DiskFilling", "DiskFull")
 DISK_BYTES = 64 << 20
-# Planted in every Python process that the workers are.
-DEFECT = """
+# Planted in every Python process that the workers are: a defect, and a clock that goes wrong.
+PLANTED = """
+import os
+import time
+true_ns = time.time_ns
+wrong = os.environ.get("LIFECYCLE_DATA_DIR", "") + ".ahead"
+def time_ns():
+    return true_ns() + 30 * 10**9 * os.path.exists(wrong)
+time.time_ns = time_ns
+time.time = lambda: time_ns() / 1e9
+
 import models.engine as engine
 real = engine.handle
 def handle(member, *rest):
@@ -153,15 +165,9 @@ class Stage:
     unseen: dict[str, str] = field(default_factory=dict)
     """Alert -> what was waited for in vain, and how everything was then."""
 
-    @property
-    def no_clock(self) -> str | None:
-        return self.world.unavailable.get(CLOCK)
-
     def lacks(self, alert: str) -> str | None:
         """Why this machine cannot bring an alert about."""
-        if alert in DISK_ALERTS:
-            return self.no_disk
-        return self.no_clock if alert == "ClockAhead" else None
+        return self.no_disk if alert in DISK_ALERTS else None
 
     def play(self, act: "Act") -> None:
         """Play an act: it cannot fail, but its alerts then have not been seen."""
@@ -308,10 +314,13 @@ def prepared(folder: Path) -> Iterator[Stage]:
     """Two workers with some load, and Prometheus, which has seen both."""
     planted = folder / "planted"
     planted.mkdir()
-    (planted / "sitecustomize.py").write_text(DEFECT)
+    (planted / "sitecustomize.py").write_text(PLANTED)
     path = os.pathsep.join(filter(None, [str(planted), os.environ.get("PYTHONPATH")]))
     with ExitStack() as left, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
+        # libfaketime takes a lock for every look at the clock: where others want the processor,
+        # workers under it stand for many seconds.
+        patch.setattr(clock, "find_library", lambda: None)
         world = left.enter_context(
             ChaosWorld(
                 folder / "world",
@@ -374,6 +383,17 @@ def started(on: Stage, number: int) -> float | None:
     return float(found[0]["value"][1]) if found else None
 
 
+def taken(world: ChaosWorld, number: int) -> float:
+    """How many records a worker has folded since it was started."""
+    _, text = get(f"http://{address(world, number)}/metrics")
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if sample.name == RECORDS.name
+    )
+
+
 def fill(folder: Path, share: float) -> None:
     """Have so much of the disk in use."""
     room = os.statvfs(folder)
@@ -398,14 +418,12 @@ def frozen_redis(on: Stage) -> Iterator[None]:
 
 @contextmanager
 def wrong_clock(on: Stage, number: int) -> Iterator[None]:
-    if on.no_clock is not None:
-        yield
-        return
-    on.world.shift_clock(number, 30)
+    wrong = on.data.with_name(f"worker-{number}.ahead")
+    wrong.touch()
     try:
         yield
     finally:
-        on.world.shift_clock(number, 0)
+        wrong.unlink()
 
 
 @contextmanager
@@ -427,6 +445,17 @@ def bad_records(on: Stage) -> Iterator[None]:
         yield
     finally:
         on.load.bad = 0
+
+
+@contextmanager
+def slow_network(on: Stage) -> Iterator[None]:
+    for proxy in on.world.proxies:
+        proxy.delay(SLOW)
+    try:
+        yield
+    finally:
+        for proxy in on.world.proxies:
+            proxy.delay(0)
 
 
 @contextmanager
@@ -485,6 +514,28 @@ def redis_is_emptied(on: Stage) -> None:
     on.fires("RedisLost")
 
 
+@act("LanesStuck", "Lagging", "DeadlinesOverdue", "TriggersLate")
+def in_the_middle_of_a_backlog_the_brokers_give_no_more(on: Stage) -> None:
+    world = on.world
+    with slow_network(on):
+        before = [taken(world, number) for number in (0, 1)]
+        for number in range(BACKLOG):
+            kind, member = ("view_item", "purchase")[number % 2], f"regular{number % 2000}"
+            on.upstream.tell(event(kind, member, padding=PADDING))
+        # Lanes then have something of one topic, and know that there is more of another.
+        on.until(
+            lambda: all(taken(world, number) > before[number] + 300 for number in (0, 1)),
+            "a part of the backlog folded",
+        )
+        with starved(world.broker, f"{world.settings.app_id}-consumer"):
+            on.fires("LanesStuck", "Lagging", "DeadlinesOverdue")
+    # A broker that has put off an answer keeps to that, whatever the quota is by now.
+    for proxy in world.proxies:
+        proxy.drop()
+    on.fires("TriggersLate")
+    on.clears("LanesStuck", "Lagging", "DeadlinesOverdue")
+
+
 @act("TriggersMany")
 def far_more_than_usual_is_said(on: Stage) -> None:
     with load(on, registers=60, views=0):
@@ -505,15 +556,6 @@ def nothing_is_said_and_a_worker_ends_again_and_again(on: Stage) -> None:
         on.clears("TriggersFew")
 
 
-@act("LanesStuck", "Lagging", "DeadlinesOverdue", "TriggersLate")
-def the_brokers_do_not_give_what_they_hold(on: Stage) -> None:
-    with starved(on.world.broker, f"{on.world.settings.app_id}-consumer"):
-        on.fires("LanesStuck", "Lagging", "DeadlinesOverdue")
-    # Those who wait for a cart to be left behind and those who register are told at last.
-    on.fires("TriggersLate")
-    on.clears("LanesStuck", "Lagging", "DeadlinesOverdue")
-
-
 @act("WorkerDown", "NoWorker", "LanesMissing", "WorkerNotReady", "RecoveryLong")
 def one_worker_is_lost_then_all_and_they_come_back_over_a_slow_network(on: Stage) -> None:
     world = on.world
@@ -521,9 +563,8 @@ def one_worker_is_lost_then_all_and_they_come_back_over_a_slow_network(on: Stage
     on.fires("WorkerDown")
     world.kill_worker(0)
     on.fires("NoWorker")
-    try:
-        for number, proxy in enumerate(world.proxies):
-            proxy.delay(SLOW)
+    with slow_network(on):
+        for number in (0, 1):
             world.start_worker(number)
         on.until(lambda: len(on.watch.query("up == 1")) == 2, "both workers answer")
         for proxy in world.proxies:
@@ -532,9 +573,6 @@ def one_worker_is_lost_then_all_and_they_come_back_over_a_slow_network(on: Stage
         for proxy in world.proxies:
             proxy.delay(SLOW)
         on.fires("RecoveryLong")
-    finally:
-        for proxy in world.proxies:
-            proxy.delay(0)
     on.until(lambda: all(worker.ready() for worker in world.workers), "all workers ready")
 
 
@@ -550,7 +588,7 @@ def test_the_acts_bring_about_every_alert_once() -> None:
 def test_every_alert_fires_and_clears(stage: Stage, alert: Alert) -> None:
     reason = stage.lacks(alert.name)
     if reason is not None:
-        lacking(reason)
+        pytest.skip(reason)  # no package makes up for the right to mount
     assert alert.name not in stage.unseen, stage.unseen[alert.name]
     told = stage.watch.receivers.of(alert.name)
     assert list(dict.fromkeys(one.status for one in told)) == ["firing", "resolved"]
