@@ -9,15 +9,33 @@ parameters: the trainer says what has earned what.
 
 import math
 from collections.abc import Callable
-from math import exp
-from typing import NamedTuple
+from functools import cached_property, lru_cache
+from math import exp, expm1
+from typing import NamedTuple, TypeAlias, cast
 
 import msgspec
+from msgspec import structs
 
 from models.btyd import BgNbd
-from models.features import FEATURES, Population, features, looks, rolled, usual
-from models.logistic import Logistic, log_odds, sigmoid
+from models.features import (
+    DAY,
+    FEATURES,
+    KNOWN,
+    MEMBER,
+    ROLLING,
+    TABLES,
+    USUAL,
+    VIEWS,
+    Population,
+    features,
+    usual,
+)
+from models.fusing import Fused, again
+from models.logistic import FAR, Logistic, formula, sigmoid
 from models.rhythm import Rhythm
+
+Told: TypeAlias = Callable[[Rhythm, int], tuple[float, float | None]]
+"""A score without names: of a member at the end of a day."""
 
 WEEK = 7
 # Log odds of a week beyond these are taken as these: nobody is lost or kept for certain.
@@ -70,37 +88,23 @@ class Scorer:
 
     def __init__(self, churn: Churn) -> None:
         self.churn = churn
-        self._asked = _asking(churn)
-        blend = churn.blend
-        counts = (
-            blend.direct if churn.direct is not None else 0.0,
-            blend.weekly if churn.weekly is not None else 0.0,
-            blend.bgnbd if churn.bgnbd is not None else 0.0,
-        )
-        self._known = sum(counts) > 0
-        self._counts = tuple(part / (sum(counts) or 1.0) for part in counts)
+        shares = _shares(churn)
+        numbers = _numbers(churn) | {f"by_{part}": share for part, share in shares.items()}
+        # Asked with every event: one function in one piece, and a tuple without names.
+        self.told: Told = _fused(_Shape.of(churn), tuple(shares)).given(numbers)
 
     def __call__(self, rhythm: Rhythm, day: int) -> Score:
         """Return the score at the end of ``day``, which is not before the last purchase day."""
         return Score(*self.told(rhythm, day))
 
-    def told(self, rhythm: Rhythm, day: int) -> tuple[float, float | None]:
-        """Return the two numbers of the score: for every event, a tuple without names is faster."""
-        direct, weekly, bgnbd, p_week = self._asked(rhythm, day)
-        if not self._known:
-            return self.churn.population.base, p_week
-        by_direct, by_weekly, by_bgnbd = self._counts
-        return sigmoid(direct * by_direct + weekly * by_weekly + bgnbd * by_bgnbd), p_week
-
     def opinions(self, rhythm: Rhythm, day: int) -> Opinions:
         """Return what each part says, also one that does not count."""
-        direct, weekly, bgnbd, _ = self._asked(rhythm, day)
-        churn = self.churn
-        return Opinions(
-            None if churn.direct is None else direct,
-            None if churn.weekly is None else weekly,
-            None if churn.bgnbd is None else bgnbd,
-        )
+        return Opinions(*self._opinions(rhythm, day))
+
+    @cached_property
+    def _opinions(self) -> Callable[[Rhythm, int], tuple[float | None, ...]]:
+        fused = _fused(_Shape.of(self.churn), None).given(_numbers(self.churn))
+        return cast(Callable[[Rhythm, int], tuple[float | None, ...]], fused)
 
     def reasons(self, rhythm: Rhythm, day: int, most: int = 3) -> tuple[Reason, ...]:
         """Return the features that moved the direct twin's score most, the strongest first.
@@ -122,6 +126,147 @@ class Scorer:
         return tuple(parts[:most])
 
 
+class _Shape(NamedTuple):
+    """What versions that differ by numbers alone have in common.
+
+    Weeks of the horizon; the features that count for each twin; whether there is BG/NBD. None for
+    a twin that knows nothing yet.
+    """
+
+    weeks: int
+    direct: tuple[str, ...] | None
+    weekly: tuple[str, ...] | None
+    bgnbd: bool
+
+    @classmethod
+    def of(cls, churn: Churn) -> "_Shape":
+        return cls(
+            -(-churn.horizon // WEEK),
+            None if churn.direct is None else churn.direct.counting(_NAMES),
+            None if churn.weekly is None else churn.weekly.counting(_ROLLING),
+            churn.bgnbd is not None,
+        )
+
+
+_NAMES = tuple(feature.name for feature in FEATURES)
+_ROLLING = _NAMES[:ROLLING]
+_AHEAD = "_ahead"
+
+# The week that begins now and the last one of the horizon; between them log odds go with the
+# logarithm of time.
+_WEEKLY = """
+next_week = {next_week}
+if next_week > -CERTAIN and next_week < CERTAIN:
+    begins = next_week
+    leaving = 1.0 + exp(-begins)
+    p_week = 1.0 / leaving
+else:
+    begins = CERTAIN if next_week > 0.0 else -CERTAIN
+    leaving = 1.0 + exp(-begins)
+    p_week = sigmoid(next_week)
+if last_week > -CERTAIN and last_week < CERTAIN:
+    ends = last_week
+else:
+    ends = CERTAIN if last_week > 0.0 else -CERTAIN
+slope = ends - begins
+silent = (1.0 / (1.0 + exp(-ends))) ** rest{between}
+"""
+_BETWEEN = " / (1.0 + exp(-begins - slope * share_{}))"
+# ``BgNbd.p_no_order``, written out.
+_BGNBD = """
+often = r + many
+aged = alpha + age
+orders = -expm1(-often * log1p(horizon / aged))
+if gaps:
+    left = log(a / (b + many - 1.0)) + often * log(aged / (alpha + span))
+    alive = 1.0 / (1.0 + exp(left)) if left < FAR else 0.0
+else:
+    alive = 1.0
+no_order = 1.0 - alive * orders
+"""
+# ``log_odds``, written out.
+_LOG_ODDS = """
+if {p} > 1e-6 and {p} < 1.0 - 1e-6:
+    {p}_within = {p}
+else:
+    {p}_within = 1e-6 if {p} < 0.5 else 1.0 - 1e-6
+{of} = log({p}_within / (1.0 - {p}_within))
+"""
+# ``sigmoid``, written out.
+_BLEND = """
+blended = {blended}
+p = 1.0 / (1.0 + exp(-blended)) if blended > -FAR else 0.0
+"""
+_KNOWN = {
+    **KNOWN,
+    **{"exp": exp, "expm1": expm1, "sigmoid": sigmoid, "CERTAIN": _CERTAIN, "FAR": FAR},
+}
+
+
+def _shares(churn: Churn) -> dict[str, float]:
+    """Return how much each opinion counts, of those that are there and count: together 1."""
+    there = (part for part in Opinions._fields if getattr(churn, part) is not None)
+    shares = {part: float(getattr(churn.blend, part)) for part in there}
+    total = sum(shares.values())
+    return {part: share / total for part, share in shares.items() if share}
+
+
+def _numbers(churn: Churn) -> dict[str, float]:
+    """Return the numbers of a version by the names that the formulas have for them."""
+    last, between, rest = _steps(churn.horizon)
+    numbers = dict(zip(USUAL, usual(churn.population), strict=True))
+    numbers |= {"base": churn.population.base, "horizon": float(churn.horizon)}
+    numbers |= {"until_last_week": last, "rest": rest}
+    numbers |= {f"share_{week}": share for week, share in enumerate(between)}
+    if churn.direct is not None:
+        numbers |= churn.direct.numbers("direct", _NAMES)
+    if churn.weekly is not None:
+        numbers |= churn.weekly.numbers("weekly", _ROLLING)
+    if churn.bgnbd is not None:
+        numbers |= structs.asdict(churn.bgnbd)
+    return numbers
+
+
+@lru_cache(64)
+def _fused(shape: _Shape, counting: tuple[str, ...] | None) -> Fused:
+    """Return the function from a rhythm and a day to the two numbers of the score.
+
+    It asks the opinions that are ``counting`` and no others. None: it tells all of them, no score.
+    """
+    said = [MEMBER]
+    if shape.weekly is not None:
+        last_week = formula("weekly", shape.weekly, _AHEAD)
+        said += [f"day{_AHEAD} = day + until_last_week", again(DAY, _AHEAD)]
+        said.append(f"last_week = {last_week}")
+    said += [DAY, VIEWS]
+    if shape.weekly is None:
+        said.append("p_week = of_weekly = None")
+    else:
+        # The first week between is the one that begins now.
+        steps = (
+            f"(1.0 + exp(-begins - slope * share_{week}))" for week in range(1, shape.weeks - 1)
+        )
+        between = ("leaving", *steps) if shape.weeks > 1 else ()
+        next_week = formula("weekly", shape.weekly)
+        rolled = "".join(f" / {factor}" for factor in between)
+        said.append(_WEEKLY.format(next_week=next_week, between=rolled))
+        said.append(_LOG_ODDS.format(p="silent", of="of_weekly"))
+    if shape.direct is None:
+        said.append("of_direct = None")
+    else:
+        said.append(f"of_direct = {formula('direct', shape.direct)}")
+    if shape.bgnbd:
+        said += [_BGNBD, _LOG_ODDS.format(p="no_order", of="of_bgnbd")]
+    else:
+        said.append("of_bgnbd = None")
+    blended = " + ".join(f"of_{part} * by_{part}" for part in counting or ())
+    said.append(_BLEND.format(blended=blended) if blended else "p = base")
+    wanted = (
+        ("p", "p_week") if counting is not None else tuple(map("of_{}".format, Opinions._fields))
+    )
+    return Fused(("rhythm", "day"), "\n".join(said), wanted, _KNOWN, TABLES)
+
+
 def _steps(horizon: int) -> tuple[int, tuple[float, ...], float]:
     """Return how a horizon is gone through week by week.
 
@@ -132,46 +277,3 @@ def _steps(horizon: int) -> tuple[int, tuple[float, ...], float]:
     way = math.log(weeks)
     between = tuple(math.log1p(step) / way for step in range(weeks - 1))
     return (weeks - 1) * WEEK, between, horizon / WEEK - (weeks - 1)
-
-
-def _asking(churn: Churn) -> Callable[[Rhythm, int], tuple[float, float, float, float | None]]:
-    """Return what is asked with every event: one function that has everything at hand.
-
-    It gives the log odds of each part, 0 for one that is missing, and the probability of a week.
-    """
-    horizon = churn.horizon
-    direct = None if churn.direct is None else churn.direct.compiled()
-    weekly = None if churn.weekly is None else churn.weekly.compiled()
-    bgnbd = churn.bgnbd
-    population = usual(churn.population)
-    last, between, rest = _steps(horizon)
-
-    def asked(rhythm: Rhythm, day: int) -> tuple[float, float, float, float | None]:
-        of_direct = of_weekly = of_bgnbd = 0.0
-        p_week = None
-        if weekly is None:
-            (x,) = rolled(rhythm, (day,), population)
-        else:
-            # The week that begins now and the last one of the horizon; between them log odds go
-            # with the logarithm of time.
-            x, ahead = rolled(rhythm, (day, day + last), population)
-            week = weekly(x)
-            p_week = sigmoid(week)
-            end = weekly(ahead)
-            if not -_CERTAIN < week < _CERTAIN:
-                week = _CERTAIN if week > 0.0 else -_CERTAIN
-            if not -_CERTAIN < end < _CERTAIN:
-                end = _CERTAIN if end > 0.0 else -_CERTAIN
-            silent = (1.0 / (1.0 + exp(-end))) ** rest
-            slope = end - week
-            for share in between:
-                silent /= 1.0 + exp(-week - slope * share)
-            of_weekly = log_odds(silent)
-        if direct is not None:
-            of_direct = direct(x + looks(rhythm, day, x))
-        if bgnbd is not None:
-            age = day - rhythm.first_day
-            of_bgnbd = log_odds(bgnbd.p_no_order(rhythm.gaps, rhythm.span, age, horizon))
-        return of_direct, of_weekly, of_bgnbd, p_week
-
-    return asked

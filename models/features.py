@@ -6,9 +6,11 @@ that day. The day may lie ahead of the last event: the features of a member who 
 
 from hashlib import blake2b
 from math import erfc, log, log1p, sqrt
+from typing import Any
 
 import msgspec
 
+from models.fusing import Fused, Table
 from models.rhythm import LAPSE, LOG_UNIT, SQUARE_UNIT, UNIT, Rhythm, kept
 
 
@@ -213,20 +215,16 @@ FEATURES: tuple[Feature, ...] = (
 
 SCHEMA = blake2b(msgspec.json.encode(FEATURES), digest_size=8).hexdigest()
 
-_ROOT2 = sqrt(2.0)
 # The first so many features change in a known way while a member does nothing; what a member will
 # look at is not known.
 ROLLING = 15
 # Days that a decayed count can hold at most: one purchase a day, for ever.
 _SPAN7, _SPAN30, _SPAN90 = 7.0 / log(2.0), 30.0 / log(2.0), 90.0 / log(2.0)
-# A lapsed gap has lasted longer than this.
-_BEFORE_LAPSE = LAPSE - 1
-_NEVER_LOOKED = (_LONG_AGO, *(0.0,) * (len(FEATURES) - ROLLING - 1))
 
 
-def _of_gaps(gaps: int) -> tuple[float, float, float]:
+def _of_gaps(gaps: int) -> tuple[float, ...]:
     """Return what the number of gaps comes to: with two and three of the base's, and its log."""
-    return gaps + 2.0, gaps + 3.0, log1p(gaps)
+    return float(gaps), gaps + 2.0, gaps + 3.0, log1p(gaps)
 
 
 def _of_silence(days: int) -> tuple[float, ...]:
@@ -235,7 +233,7 @@ def _of_silence(days: int) -> tuple[float, ...]:
     Half-lives are 7, 14, 30 and 90.
     """
     left = (kept(7, days), kept(14, days), kept(30, days), kept(90, days))
-    return (*left, log1p(days), log1p(days + LAPSE))
+    return (*left, log1p(days), log1p(days + LAPSE), float(max(0, days - LAPSE + 1)))
 
 
 def _of_tenure(days: int) -> tuple[float, ...]:
@@ -245,6 +243,8 @@ def _of_tenure(days: int) -> tuple[float, ...]:
         _SPAN30 * (1.0 - kept(30, days + 1)),
         _SPAN90 * (1.0 - kept(90, days + 1)),
         log1p(days),
+        float(days),
+        max(0, days - LAPSE + 1) + 21.0,
     )
 
 
@@ -253,153 +253,143 @@ def _of_view(days: int) -> tuple[float, ...]:
     return kept(3, days), kept(14, days), kept(30, days), log1p(days)
 
 
-# What follows from one small whole number is looked up: days of four years.
-_TABLED = 1461
-_GAPS = tuple(map(_of_gaps, range(_TABLED)))
-_SILENCE = tuple(map(_of_silence, range(_TABLED)))
-_TENURE = tuple(map(_of_tenure, range(_TABLED)))
-_VIEW = tuple(map(_of_view, range(_TABLED)))
+def _of_count(count: int) -> float:
+    """Return a decayed count of purchase days in days, with the last one itself."""
+    return (count + UNIT) / UNIT
+
+
+# What follows from one small whole number is looked up: days of four years, and what is counted of
+# who buys each day for ever.
+_DAYS = 1461
+TABLES: dict[str, Table] = {
+    "GAPS": Table(_of_gaps, _DAYS),
+    "SILENCE": Table(_of_silence, _DAYS),
+    "TENURE": Table(_of_tenure, _DAYS),
+    "VIEW": Table(_of_view, _DAYS),
+    "LAPSED": Table(float, _DAYS),
+    "COUNT": Table(_of_count, int(_SPAN90 * UNIT) + UNIT),
+}
+
+KNOWN: dict[str, Any] = {
+    **{"erfc": erfc, "log": log, "log1p": log1p, "sqrt": sqrt, "ROOT2": sqrt(2.0)},
+    **{"UNIT": UNIT, "LOG_UNIT": LOG_UNIT, "SQUARE_UNIT": SQUARE_UNIT, "LONG_AGO": _LONG_AGO},
+}
+"""What the formulas name beside ``TABLES``, a ``rhythm``, a ``day`` and what is ``USUAL``."""
+
+USUAL = ("log_means", "log_variances", "gap_means", "half_gap", "base_days")
+"""Names of what of a population the steps work with; ``usual`` gives it."""
+
+# What is so of a member on any day.
+MEMBER = """
+first_day = rhythm.first_day
+span = rhythm.span
+gaps = rhythm.gaps
+many, few, more, log_gaps = GAPS[gaps]
+# The member's own gap, shrunk to the base's.
+own_logs = rhythm.logs / LOG_UNIT
+spread = rhythm.squares / SQUARE_UNIT - own_logs * own_logs / gaps if gaps else 0.0
+variance = spread if spread > 0.0 else 0.0
+mean = (own_logs + log_means) / few
+deviation = sqrt((variance + log_variances) / more)
+own_gap = (span + gap_means) / few
+log_own = log1p(own_gap)
+log_longest = log1p(rhythm.longest) if rhythm.longest > own_gap else log_own
+week = COUNT[rhythm.week]
+fortnight = COUNT[rhythm.fortnight]
+month = COUNT[rhythm.month]
+quarter = COUNT[rhythm.quarter]
+lapsed = LAPSED[rhythm.lapsed]
+with_coupon = rhythm.coupons / UNIT
+spent = rhythm.spent_lately / 100.0
+"""
+
+# The rolling features at the end of ``day``.
+DAY = """
+tenure = day - first_day
+silence = tenure - span
+at7, at14, at30, at90, log_silence, log_later, over = SILENCE[silence]
+most7, most30, most90, log_tenure, age, known_days = TENURE[tenure]
+# Decayed counts of purchase days now, beside what they can at most be since the first one.
+often30 = month * at30
+often90 = quarter * at90
+rate30 = (often30 + 0.5) / (most30 + half_gap)
+often_90 = log1p(often90)
+often_14 = log1p(fortnight * at14)
+unusual = (log_silence - mean) / deviation
+late = 6.0 if unusual > 6.0 else -6.0 if unusual < -6.0 else unusual
+# The tail beyond 30 days more, given that beyond now.
+beyond = erfc((log_later - mean) / deviation / ROOT2)
+within = erfc(unusual / ROOT2) - beyond
+odds = -8.0 if beyond <= 0.0 else 8.0 if within <= 0.0 else log(beyond / within)
+overdue = 8.0 if odds > 8.0 else -8.0 if odds < -8.0 else odds
+late_ratio = log_silence - log_own
+trend_short = log((week * at7 + 0.5) / (most7 + half_gap) / rate30)
+trend_long = log(rate30 / ((often90 + 0.5) / (most90 + half_gap)))
+late_longest = log_silence - log_longest
+away = lapsed + over
+own = log((away + base_days) / (known_days - away - base_days))
+coupons = log1p(with_coupon * at30) if with_coupon else 0.0
+spent_90 = log1p(spent * at90) if spent > 0.0 else 0.0
+late_squared = late * late
+often_known = log1p(often30) * log_gaps
+often_late = often_90 * late
+silence_tenure = log_silence * log_tenure
+"""
+
+# The other features at the end of ``day``.
+VIEWS = """
+looks = rhythm.looks
+if looks is None:
+    looked = LONG_AGO
+    looks_3 = looks_14 = cart_open = looks_trend = 0.0
+    looked_silence = looked_after = looked_much = looks_often = 0.0
+else:
+    cart_open = 1.0 if looks.cart_day > first_day + span else 0.0
+    if looks.day:
+        since = day - looks.day
+        left3, left14, left30, looked = VIEW[since]
+        short = looks.short / UNIT * left3
+        looks_3 = log1p(short)
+        looks_14 = log1p(looks.middle / UNIT * left14)
+        looks_trend = log((short / 3.0 + 0.02) / (looks.long / UNIT * left30 / 30.0 + 0.02))
+        looked_silence = log_silence
+        looked_after = log1p(silence - since) if silence > since else 0.0
+        looked_much = looked * looks_14
+        looks_often = looks_14 * often_90
+    else:
+        looked = LONG_AGO
+        looks_3 = looks_14 = looks_trend = 0.0
+        looked_silence = looked_after = looked_much = looks_often = 0.0
+"""
+
+
+def _fused(*wanted: str) -> Any:
+    arguments = ("rhythm", "day", *USUAL)
+    return Fused(arguments, MEMBER + DAY + VIEWS, wanted, KNOWN, TABLES).given({})
+
+
+_features = _fused(*(feature.name for feature in FEATURES))
+_log_gap = _fused("mean", "deviation")
 
 
 def log_gap(rhythm: Rhythm, population: Population) -> tuple[float, float]:
     """Return mean and deviation of log(1 + gap): the member's own, shrunk to the base."""
-    gaps = rhythm.gaps
-    own = rhythm.logs / LOG_UNIT
-    mean = (own + 2.0 * population.log_mean) / (gaps + 2.0)
-    variance = 0.0
-    if gaps:
-        variance = max(0.0, rhythm.squares / SQUARE_UNIT - own * own / gaps)
-    return mean, sqrt((variance + 3.0 * population.log_variance) / (gaps + 3.0))
+    found: tuple[float, float] = _log_gap(rhythm, 0, *usual(population))
+    return found
 
 
 def features(rhythm: Rhythm, day: int, population: Population) -> tuple[float, ...]:
     """Return the vector of ``FEATURES`` at the end of ``day``, not before the last purchase day."""
-    (rolling,) = rolled(rhythm, (day,), usual(population))
-    return rolling + looks(rhythm, day, rolling)
+    found: tuple[float, ...] = _features(rhythm, day, *usual(population))
+    return found
 
 
 def usual(population: Population) -> tuple[float, ...]:
-    """Return what of a population ``rolled`` works with."""
+    """Return the numbers that ``USUAL`` names."""
     return (
         2.0 * population.log_mean,
         3.0 * population.log_variance,
         2.0 * population.mean_gap,
         0.5 * population.mean_gap,
         21.0 * population.base,
-    )
-
-
-def rolled(
-    rhythm: Rhythm, days: tuple[int, ...], usual: tuple[float, ...]
-) -> list[tuple[float, ...]]:
-    """Return the first ``ROLLING`` features at the end of each of ``days``.
-
-    ``usual``: that of the population. Several days cost less than each alone: a score looks ahead.
-    """
-    log_means, log_variances, gap_means, half_gap, base = usual
-    first_day = rhythm.first_day
-    span = rhythm.span
-    gaps = rhythm.gaps
-    # The member's own gap, shrunk to the base's (``log_gap``, written out: it is called often).
-    own = rhythm.logs / LOG_UNIT
-    variance = 0.0
-    if gaps:
-        variance = rhythm.squares / SQUARE_UNIT - own * own / gaps
-        if variance < 0.0:
-            variance = 0.0
-    few, more, log_gaps = _GAPS[gaps] if gaps < _TABLED else _of_gaps(gaps)
-    mean = (own + log_means) / few
-    deviation = sqrt((variance + log_variances) / more)
-    own_gap = (span + gap_means) / few
-    log_own = log_longest = log1p(own_gap)
-    if rhythm.longest > own_gap:
-        log_longest = log1p(rhythm.longest)
-    week = (rhythm.week + UNIT) / UNIT
-    fortnight = (rhythm.fortnight + UNIT) / UNIT
-    month = (rhythm.month + UNIT) / UNIT
-    quarter = (rhythm.quarter + UNIT) / UNIT
-    lapsed = rhythm.lapsed
-    coupons = rhythm.coupons
-    spent = rhythm.spent_lately
-    vectors: list[tuple[float, ...]] = []
-    for day in days:
-        tenure = day - first_day
-        silence = tenure - span
-        at7, at14, at30, at90, log_silence, log_later = (
-            _SILENCE[silence] if silence < _TABLED else _of_silence(silence)
-        )
-        most7, most30, most90, log_tenure = (
-            _TENURE[tenure] if tenure < _TABLED else _of_tenure(tenure)
-        )
-        late = (log_silence - mean) / deviation
-        # The tail beyond 30 days more, given that beyond now.
-        beyond = erfc((log_later - mean) / deviation / _ROOT2)
-        within = erfc(late / _ROOT2) - beyond
-        if beyond <= 0.0:
-            overdue = -8.0
-        elif within <= 0.0:
-            overdue = 8.0
-        else:
-            overdue = log(beyond / within)
-            if overdue > 8.0:
-                overdue = 8.0
-            elif overdue < -8.0:
-                overdue = -8.0
-        if late > 6.0:
-            late = 6.0
-        elif late < -6.0:
-            late = -6.0
-        # Decayed counts of purchase days now, and what they can at most be since the first one.
-        often30 = month * at30
-        often90 = quarter * at90
-        rate30 = (often30 + 0.5) / (most30 + half_gap)
-        log_often = log1p(often90)
-        away = lapsed + silence - _BEFORE_LAPSE if silence > _BEFORE_LAPSE else lapsed
-        known = tenure - _BEFORE_LAPSE if tenure > _BEFORE_LAPSE else 0
-        vectors.append(
-            (
-                log_often,
-                log1p(fortnight * at14),
-                overdue,
-                late,
-                log_silence - log_own,
-                log((week * at7 + 0.5) / (most7 + half_gap) / rate30),
-                log(rate30 / ((often90 + 0.5) / (most90 + half_gap))),
-                log_silence - log_longest,
-                log((away + base) / (known - away + 21.0 - base)),
-                log1p(coupons / UNIT * at30) if coupons else 0.0,
-                log1p(spent / 100.0 * at90) if spent > 0 else 0.0,
-                late * late,
-                log1p(often30) * log_gaps,
-                log_often * late,
-                log_silence * log_tenure,
-            )
-        )
-    return vectors
-
-
-def looks(rhythm: Rhythm, day: int, rolling: tuple[float, ...]) -> tuple[float, ...]:
-    """Return the features after the first ``ROLLING``, which are those of the same day."""
-    looks = rhythm.looks
-    if looks is None:
-        return _NEVER_LOOKED
-    last_day = rhythm.first_day + rhythm.span
-    open_cart = 1.0 if looks.cart_day > last_day else 0.0
-    looked = looks.day
-    if not looked:
-        return (*_NEVER_LOOKED[:3], open_cart, *_NEVER_LOOKED[4:])
-    since, silence = day - looked, day - last_day
-    at3, at14, at30, log_since = _VIEW[since] if since < _TABLED else _of_view(since)
-    short = looks.short / UNIT * at3
-    often = log1p(looks.middle / UNIT * at14)
-    return (
-        log_since,
-        log1p(short),
-        often,
-        open_cart,
-        log((short / 3.0 + 0.02) / (looks.long / UNIT * at30 / 30.0 + 0.02)),
-        log1p(silence),
-        log1p(looked - last_day) if looked > last_day else 0.0,
-        log_since * often,
-        often * rolling[0],
     )

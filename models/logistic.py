@@ -4,16 +4,13 @@ It gives, to the bit, what River's ``StandardScaler | LogisticRegression`` gives
 features, ``(x - mean) / variance ** 0.5`` (0 where nothing varies), the sum before the intercept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import exp, log
-from typing import TypeAlias
 
 import msgspec
 
-Logit: TypeAlias = Callable[[Sequence[float]], float]
-
 # Of 1 / (1 + e^z) nothing is left beyond this z, and e^z is still a number.
-_FAR = 700.0
+FAR = 700.0
 
 
 class Logistic(msgspec.Struct, frozen=True):
@@ -25,27 +22,41 @@ class Logistic(msgspec.Struct, frozen=True):
     weights: tuple[float, ...]
     intercept: float
 
-    def compiled(self) -> Logit:
-        """Return the function from a vector (in this order, this long) to the log odds.
+    def counting(self, features: Sequence[str]) -> tuple[str, ...]:
+        """Return which of these, the features in order, say anything.
 
-        It is written out as one expression: a loop over the terms takes twice as long.
+        What never varied has no weight: nothing was learned of it. Its term is a zero.
         """
-        terms = [
-            f"(x[{index}] - {mean!r}) / {variance**0.5!r} * {weight!r}"
-            for index, (mean, variance, weight) in enumerate(
-                zip(self.means, self.variances, self.weights, strict=True)
-            )
-            if variance
-        ]
-        total = " + ".join(terms) or "0.0"
-        # Nothing but numbers of this structure is in it.
-        function: Logit = eval(f"lambda x: {total} + {self.intercept!r}", {})  # noqa: S307
-        return function
+        told = zip(features, self.variances, self.weights, strict=True)
+        return tuple(name for name, variance, weight in told if variance and weight)
+
+    def numbers(self, twin: str, features: Sequence[str]) -> dict[str, float]:
+        """Return the numbers of the ``formula`` by their names."""
+        numbers = {f"{twin}_intercept": self.intercept}
+        for name, mean, variance, weight in zip(
+            features, self.means, self.variances, self.weights, strict=True
+        ):
+            numbers[f"{twin}_mean_{name}"] = mean
+            numbers[f"{twin}_deviation_{name}"] = variance**0.5
+            numbers[f"{twin}_weight_{name}"] = weight
+        return numbers
+
+
+def formula(twin: str, counting: Sequence[str], day: str = "") -> str:
+    """Return the log odds as an expression of the features that count.
+
+    ``twin``: which regression, as in the names of its numbers; ``day``: suffix of the features.
+    """
+    terms = (
+        f"({name}{day} - {twin}_mean_{name}) / {twin}_deviation_{name} * {twin}_weight_{name}"
+        for name in counting
+    )
+    return " + ".join((*terms, f"{twin}_intercept"))
 
 
 def sigmoid(logit: float) -> float:
     """Return the probability of log odds."""
-    return 1.0 / (1.0 + exp(-logit)) if logit > -_FAR else 0.0
+    return 1.0 / (1.0 + exp(-logit)) if logit > -FAR else 0.0
 
 
 def log_odds(p: float) -> float:

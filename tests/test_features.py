@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from told_days import told
 
-import models.features
 from models.features import (
     FEATURES,
     ROLLING,
@@ -18,8 +17,6 @@ from models.features import (
     Population,
     features,
     log_gap,
-    rolled,
-    usual,
 )
 from models.rhythm import Rhythm, bought, carted, looked
 
@@ -180,25 +177,6 @@ def test_every_feature_is_a_number_for_any_member_at_any_time(rhythm):
             x = features(rhythm, rhythm.last_day + silence, population)
             assert len(x) == len(FEATURES)
             assert all(math.isfinite(value) and abs(value) < 1e3 for value in x)
-
-
-def test_looking_ahead_gives_the_vectors_of_those_days_to_the_bit():
-    rhythm = of_days([FIRST, FIRST + 10, FIRST + 21, FIRST + 90])
-    days = tuple(FIRST + 90 + ahead for ahead in (0, 7, 28, 400))
-    found = rolled(rhythm, days, usual(POPULATION))
-    assert found == [features(rhythm, day, POPULATION)[:ROLLING] for day in days]
-    assert len(set(found)) == len(days)
-
-
-def test_what_is_looked_up_is_what_is_worked_out(monkeypatch):
-    often = of_days(range(FIRST, FIRST + 1500))
-    rhythms = (often, of_days([FIRST]), of_days([FIRST, FIRST + 700]))
-    for rhythm in rhythms:
-        looked(rhythm, rhythm.last_day)
-    asked = [(one, one.last_day + on) for one in rhythms for on in (*range(50), 760, 1460, 1461)]
-    found = [features(*each, POPULATION) for each in asked]
-    monkeypatch.setattr(models.features, "_TABLED", 0)
-    assert found == [features(*each, POPULATION) for each in asked]
 
 
 def test_the_same_rows_come_from_a_log_that_ends_with_the_day():
