@@ -7,7 +7,7 @@ from models.ids import short_hash
 from models.times import DAY
 
 # Members times the weeks that they are known: what asking, learning and replaying rules cost. So
-# many take some 20 seconds of one core.
+# many take some half a minute of one core.
 LEARNED_WEEKS = 100_000
 REPLAYED_WEEKS = 50_000
 _WEEK = 7 * DAY
