@@ -56,12 +56,13 @@ class Sums(msgspec.Struct):
 class LearnerState(msgspec.Struct, frozen=True):
     """A learner between two days.
 
-    ``curvature``: the inverse that Newton's steps are made with, row by row; empty for SGD.
+    ``memory``: what sizes its steps. AdaGrad: sums of squares, by feature; Newton: the inverse of
+    the curvature, row by row; SGD: nothing.
     """
 
     kind: str
     logistic: Logistic
-    curvature: tuple[float, ...]
+    memory: tuple[float, ...]
     steps: int
 
 

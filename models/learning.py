@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from river.compose import Pipeline
 from river.linear_model import LogisticRegression
-from river.optim import SGD, Newton
+from river.optim import SGD, AdaGrad, Newton
 from river.optim.base import Optimizer
 from river.preprocessing import StandardScaler
 from river.utils import VectorDict
@@ -20,6 +20,7 @@ from models.logistic import Logistic
 # What a scaler believes of a feature before there is data weighs like so many labels.
 PRIOR = 50
 STEADY = "steady"
+ADAPTIVE = "adaptive"
 NEWTON = "newton"
 _INTERCEPT_RATE = 0.01
 # As if so much had been seen of every feature before there is data: small shops are not overfitted.
@@ -29,8 +30,9 @@ _CURVATURE = 100.0
 class Learner:
     """``StandardScaler | LogisticRegression`` over the first ``width`` features.
 
-    ``kind``: ``STEADY`` is SGD(0.001), for streams of years; ``NEWTON`` takes into account how
-    features go together, so it tells apart what is nearly alike, and its steps shrink.
+    ``kind``: ``STEADY`` is SGD(0.001), for streams of years; ``ADAPTIVE`` is AdaGrad(0.03), whose
+    steps shrink; so do those of ``NEWTON``, which takes into account how features go together, and
+    tells apart what is nearly alike.
     """
 
     def __init__(self, kind: str, width: int) -> None:
@@ -105,10 +107,12 @@ class Learner:
 
     def state(self) -> LearnerState:
         """Return all that there is to go on from."""
-        curvature: tuple[float, ...] = ()
-        if isinstance(self._optimizer, Newton):
-            curvature = tuple(self._optimizer._H_inv.ravel().tolist())
-        return LearnerState(self.kind, self.snapshot(), curvature, self._optimizer.n_iterations)
+        memory: tuple[float, ...] = ()
+        if isinstance(self._optimizer, AdaGrad):
+            memory = tuple(float(self._optimizer.g2[name]) for name in self._names)
+        elif isinstance(self._optimizer, Newton):
+            memory = tuple(self._optimizer._H_inv.ravel().tolist())
+        return LearnerState(self.kind, self.snapshot(), memory, self._optimizer.n_iterations)
 
     @classmethod
     def restored(cls, state: LearnerState) -> "Learner":
@@ -123,11 +127,15 @@ class Learner:
         learner._model._weights = VectorDict(dict(zip(names, logistic.weights, strict=True)))
         learner._model.intercept = logistic.intercept
         learner._optimizer.n_iterations = state.steps
-        if isinstance(learner._optimizer, Newton):
+        if isinstance(learner._optimizer, AdaGrad):
+            learner._optimizer.g2.update(zip(names, state.memory, strict=True))
+        elif isinstance(learner._optimizer, Newton):
             width = len(names)
-            learner._optimizer._H_inv[:] = np.reshape(state.curvature, (width, width))
+            learner._optimizer._H_inv[:] = np.reshape(state.memory, (width, width))
         return learner
 
 
 def _optimizer(kind: str) -> Optimizer:
-    return Newton(1.0, _CURVATURE) if kind == NEWTON else SGD(0.001)
+    if kind == NEWTON:
+        return Newton(1.0, _CURVATURE)
+    return AdaGrad(0.03) if kind == ADAPTIVE else SGD(0.001)

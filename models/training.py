@@ -23,7 +23,7 @@ from models.checkpoint import Checkpoint, Sums, TwinState
 from models.churn import WEEK, Blend, Churn, Opinions, Scorer
 from models.drift import REGULAR, SELDOM_AWAY, Drift
 from models.features import FEATURES, ROLLING, SCHEMA, Population, features
-from models.learning import NEWTON, STEADY, Learner
+from models.learning import ADAPTIVE, NEWTON, STEADY, Learner
 from models.logistic import Logistic
 from models.model import Decision, Figures, Model
 from models.next_order_training import NextOrderTrainer
@@ -152,7 +152,7 @@ class Trainer:
         self._populations: dict[int, Population] = {}
         # What is known of a member goes together in many ways; a week's labels follow changes.
         self._direct = Twin(Learner(NEWTON, len(FEATURES)), Learner(STEADY, len(FEATURES)))
-        self._weekly = Twin(Learner(STEADY, ROLLING), Learner(NEWTON, ROLLING))
+        self._weekly = Twin(Learner(STEADY, ROLLING), Learner(ADAPTIVE, ROLLING))
         self._bgnbd: BgNbd | None = None
         self._blend = BlendState()
         self._drift = Drift()

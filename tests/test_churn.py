@@ -24,7 +24,7 @@ from models.checkpoint import LearnerState
 from models.churn import Blend, Churn, Opinions, Scorer
 from models.drift import ADAPTS, Drift
 from models.features import FEATURES, ROLLING, Population, features
-from models.learning import NEWTON, STEADY, Learner
+from models.learning import ADAPTIVE, NEWTON, STEADY, Learner
 from models.logistic import Logistic, log_odds, sigmoid
 from models.quality import Tally
 from models.rhythm import bought
@@ -68,7 +68,8 @@ def rows_of_cdnow(most):
 
 @pytest.mark.skipif(not HAS_CDNOW, reason="CDNOW comes with the package Lifetimes")
 @pytest.mark.parametrize(
-    ("twin", "kind", "width"), [("direct", STEADY, WIDTH), ("weekly", NEWTON, ROLLING)]
+    ("twin", "kind", "width"),
+    [("direct", NEWTON, WIDTH), ("weekly", STEADY, ROLLING), ("weekly", ADAPTIVE, ROLLING)],
 )
 def test_a_score_gives_rivers_probabilities_to_the_bit(twin, kind, width):
     rows = rows_of_cdnow(3000)
@@ -86,7 +87,7 @@ def test_a_score_gives_rivers_probabilities_to_the_bit(twin, kind, width):
     assert any(learner.snapshot().weights)
 
 
-@pytest.mark.parametrize("kind", [STEADY, NEWTON])
+@pytest.mark.parametrize("kind", [STEADY, ADAPTIVE, NEWTON])
 def test_a_learner_goes_on_to_the_bit_from_its_state_as_json(kind):
     rng = random.Random(2)
     rows = [(tuple(rng.gauss(1, 2) for _ in FEATURES), rng.random() < 0.4) for _ in range(400)]
@@ -359,8 +360,8 @@ def test_a_shadow_that_loses_less_takes_over_and_one_that_does_not_stays():
 
 def test_the_learners_of_a_twin_learn_to_the_bit_as_rivers_pipelines_do_alone():
     rng = random.Random(7)
-    twin = Twin(Learner(STEADY, WIDTH), Learner(ADAPTIVE, WIDTH))
-    alone = [Learner(STEADY, WIDTH), Learner(ADAPTIVE, WIDTH)]
+    twin = Twin(Learner(NEWTON, WIDTH), Learner(ADAPTIVE, WIDTH))
+    alone = [Learner(NEWTON, WIDTH), Learner(ADAPTIVE, WIDTH)]
     pipelines = [learner.pipeline for learner in alone]
     for _ in range(600):
         x, churned = tuple(rng.gauss(1, 2) for _ in FEATURES), rng.random() < 0.4
