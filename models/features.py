@@ -211,6 +211,20 @@ FEATURES: tuple[Feature, ...] = (
         "looking says less of who buys often anyway",
         (0.0, 2.0),
     ),
+    Feature(
+        "seen_late",
+        "late, with the days since the last view or purchase for silence; 0 for who never looked",
+        "as late, day of the last view",
+        "how unusual it is for this member not to be seen at all",
+        (0.0, 1.5),
+    ),
+    Feature(
+        "seen_late_squared",
+        "seen_late squared",
+        "as seen_late",
+        "very late is not twice as bad as late",
+        (0.0, 3.0),
+    ),
 )
 
 SCHEMA = blake2b(msgspec.json.encode(FEATURES), digest_size=8).hexdigest()
@@ -342,7 +356,7 @@ looks = rhythm.looks
 if looks is None:
     looked = LONG_AGO
     looks_3 = looks_14 = cart_open = looks_trend = 0.0
-    looked_silence = looked_after = looked_much = looks_often = 0.0
+    looked_silence = looked_after = looked_much = looks_often = seen_late = 0.0
 else:
     cart_open = 1.0 if looks.cart_day > first_day + span else 0.0
     if looks.day:
@@ -356,10 +370,13 @@ else:
         looked_after = log1p(silence - since) if silence > since else 0.0
         looked_much = looked * looks_14
         looks_often = looks_14 * often_90
+        unseen = ((looked if silence > since else log_silence) - mean) / deviation
+        seen_late = 6.0 if unseen > 6.0 else -6.0 if unseen < -6.0 else unseen
     else:
         looked = LONG_AGO
         looks_3 = looks_14 = looks_trend = 0.0
-        looked_silence = looked_after = looked_much = looks_often = 0.0
+        looked_silence = looked_after = looked_much = looks_often = seen_late = 0.0
+seen_late_squared = seen_late * seen_late
 """
 
 

@@ -56,7 +56,7 @@ CODES: dict[str, Code] = {
     "silence": Code(
         (
             *("overdue", "late", "late_ratio", "late_longest", "late_squared", "often_late"),
-            *("silence_tenure", "looked_silence"),
+            *("silence_tenure", "looked_silence", "seen_late", "seen_late_squared"),
         ),
         ("silent for longer than usual for this member", "沉默时间超过该会员的平常间隔"),
         ("bought not long ago, for this member", "就该会员而言,不久前刚购买"),

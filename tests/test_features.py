@@ -151,6 +151,18 @@ def test_who_bought_at_the_last_look_has_not_looked_since():
     assert named(rhythm, FIRST + 9)["looked_after"] == 0.0
 
 
+def test_who_looks_is_late_only_since_the_last_look():
+    rhythm = of_days([FIRST, FIRST + 10, FIRST + 20])
+    silent = named(rhythm, FIRST + 50)
+    looked(rhythm, FIRST + 15)
+    assert named(rhythm, FIRST + 50)["seen_late"] == silent["late"]
+    looked(rhythm, FIRST + 44)
+    found = named(rhythm, FIRST + 50)
+    assert found["late"] == silent["late"]
+    assert found["seen_late"] == pytest.approx(named(rhythm, FIRST + 26)["late"])
+    assert found["seen_late_squared"] == found["seen_late"] ** 2
+
+
 def test_of_who_never_looked_all_that_looks_say_is_the_same():
     """A shop that hears of orders alone learns nothing from them, whoever they are of."""
     said = {

@@ -14,13 +14,19 @@ from models.logistic import Logistic, log_odds, sigmoid
 from models.rhythm import Rhythm, kept
 
 
+def own_gap_in_logs(rhythm: Rhythm, population: Population) -> tuple[float, float]:
+    """Mean and deviation of log(1 + gap), shrunk to the base's."""
+    gaps, logs = rhythm.gaps, rhythm.logs / 64
+    variance = max(0.0, rhythm.squares / 16 - logs * logs / gaps) if gaps else 0.0
+    mean = (logs + 2.0 * population.log_mean) / (gaps + 2.0)
+    return mean, sqrt((variance + 3.0 * population.log_variance) / (gaps + 3.0))
+
+
 def rolling(rhythm: Rhythm, day: int, population: Population) -> tuple[float, ...]:
     """The features that change in a known way while a member does nothing."""
     silence, tenure = day - rhythm.last_day, day - rhythm.first_day
-    gaps, logs = rhythm.gaps, rhythm.logs / 64
-    mean = (logs + 2.0 * population.log_mean) / (gaps + 2.0)
-    variance = max(0.0, rhythm.squares / 16 - logs * logs / gaps) if gaps else 0.0
-    deviation = sqrt((variance + 3.0 * population.log_variance) / (gaps + 3.0))
+    gaps = rhythm.gaps
+    mean, deviation = own_gap_in_logs(rhythm, population)
     late = (log1p(silence) - mean) / deviation
     beyond = erfc((log1p(silence + 30) - mean) / deviation / sqrt(2.0))
     within = erfc(late / sqrt(2.0)) - beyond
@@ -59,17 +65,20 @@ def rolling(rhythm: Rhythm, day: int, population: Population) -> tuple[float, ..
     )
 
 
-def seen(rhythm: Rhythm, day: int, often: float) -> tuple[float, ...]:
+def seen(rhythm: Rhythm, day: int, population: Population, often: float) -> tuple[float, ...]:
     """The features of what a member looked at, who has bought so ``often``."""
     looks = rhythm.looks
     cart_open = 1.0 if looks is not None and looks.cart_day > rhythm.last_day else 0.0
     if looks is None or not looks.day:
-        return log1p(365), 0.0, 0.0, cart_open, *(0.0,) * 5
+        return log1p(365), 0.0, 0.0, cart_open, *(0.0,) * 7
     since = day - looks.day
     short, middle, long = (
         count / 64 * kept(life, since)
         for life, count in ((3, looks.short), (14, looks.middle), (30, looks.long))
     )
+    mean, deviation = own_gap_in_logs(rhythm, population)
+    unseen = (log1p(min(since, day - rhythm.last_day)) - mean) / deviation
+    seen_late = max(-6.0, min(6.0, unseen))
     return (
         log1p(since),
         log1p(short),
@@ -80,13 +89,15 @@ def seen(rhythm: Rhythm, day: int, often: float) -> tuple[float, ...]:
         log1p(max(0, looks.day - rhythm.last_day)),
         log1p(since) * log1p(middle),
         log1p(middle) * often,
+        seen_late,
+        seen_late * seen_late,
     )
 
 
 def vector(rhythm: Rhythm, day: int, population: Population) -> tuple[float, ...]:
     """All features, in their order."""
     x = rolling(rhythm, day, population)
-    return x + seen(rhythm, day, x[0])
+    return x + seen(rhythm, day, population, x[0])
 
 
 def logit(logistic: Logistic, x: Sequence[float]) -> float:
