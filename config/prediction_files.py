@@ -5,11 +5,10 @@ from pathlib import Path
 from config.errors import ConfigError
 from config.reading import Field, Report
 from config.yaml_source import parse_file
-from models.predictions import Predictions
+from models.predictions import LONGEST, SHORTEST, Predictions
 from models.times import DAY
 
 _KEYS = ("horizon", "share", "margin")
-_LEAST_DAYS, _MOST_DAYS = 7, 90
 
 
 def read_predictions(path: Path) -> tuple[Predictions | None, list[ConfigError]]:
@@ -28,10 +27,9 @@ def read_predictions(path: Path) -> tuple[Predictions | None, list[ConfigError]]
 
 
 def _days(field: Field) -> int:
-    # 7 days is what the quick labels ask about, and 90 how far back the trainer reads again.
     mistakes = len(field.report.errors)
     days, rest = divmod(field.duration(), DAY)
-    whole = not rest and _LEAST_DAYS <= days <= _MOST_DAYS
+    whole = not rest and SHORTEST <= days <= LONGEST
     if not whole and len(field.report.errors) == mistakes:
-        field.wrong(f"must be whole days from {_LEAST_DAYS}d to {_MOST_DAYS}d")
+        field.wrong(f"must be whole days from {SHORTEST}d to {LONGEST}d")
     return days

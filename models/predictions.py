@@ -2,11 +2,16 @@
 
 import msgspec
 
+HORIZON = 30
+SHORTEST, LONGEST = 7, 90
+"""Days without a purchase that count as churn: usually, at least (what the quick labels ask about)
+and at most (how far back the trainer reads again)."""
+
 
 class Predictions(msgspec.Struct, frozen=True):
     """How far predictions look, who is asked, and what an order earns."""
 
-    horizon: int = 30
+    horizon: int = HORIZON
     """Days without a purchase that count as churn."""
     share: float = 1.0
     """Share of the members whose questions are learned from; scored are all."""

@@ -27,12 +27,10 @@ from models.learning import ADAPTIVE, NEWTON, STEADY, Learner
 from models.logistic import Logistic
 from models.model import Decision, Figures, Model
 from models.next_order_training import NextOrderTrainer
+from models.predictions import HORIZON, LONGEST, SHORTEST
 from models.quality import Tally, log_loss
 from models.value_training import ValueTrainer
 
-HORIZON = 30
-# Weeks that a prediction may look ahead; below one there would be nothing to roll.
-SHORTEST, LONGEST = 7, 90
 # A twin speaks once it has learned so many labels, and over those of about the last week lost no
 # more than this multiple of what BG/NBD lost.
 LEAST_LABELS = 1000

@@ -12,7 +12,6 @@ from made_buyers import FIRST, made_orders, order
 from app.cli import main
 from app.evaluate import commands, gbm
 from app.event_files import write_events
-from models import training
 
 KEYS = {f"{figure}_active" for figure in ("auc", "logloss", "ece", "citl")} | {"auc_all"}
 
@@ -93,7 +92,6 @@ def test_a_picture_without_matplotlib_says_what_to_install(
 @pytest.mark.parametrize("horizon", ["12h", "6d", "91d", "soon", "199h"])
 def test_a_horizon_is_whole_days_that_the_trainer_takes(horizon: str, file: Path) -> None:
     assert refused("churn", str(file), "--horizon", horizon) == 2
-    assert (commands.SHORTEST, commands.LONGEST) == (training.SHORTEST, training.LONGEST)
 
 
 def test_a_picture_has_one_of_two_forms(file: Path) -> None:

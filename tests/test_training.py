@@ -13,7 +13,8 @@ from models.churn import Scorer
 from models.drift import ADAPTS
 from models.features import SCHEMA
 from models.model import Model
-from models.training import HORIZON, Trainer
+from models.predictions import HORIZON
+from models.training import Trainer
 
 # Enough for the twins to be trusted and the parts to be blended before it ends.
 MEMBERS, DAYS = 240, 150

@@ -6,14 +6,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.predictions import HORIZON, LONGEST, SHORTEST
 from models.times import DAY, parse_duration
 
 if TYPE_CHECKING:
     from app.options import Subparsers
 
-HORIZON = 30
-# As ``models.training`` has them, which is too long in importing for a parser.
-SHORTEST, LONGEST = 7, 90
 PICTURES = (".png", ".html")
 NO_PICTURES = "matplotlib is not installed: pip install member-lifecycle[evaluate]"
 

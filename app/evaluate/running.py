@@ -10,7 +10,6 @@ from typing import Any
 
 from app.evaluate.asked import Progress
 from app.evaluate.churn import curves, figures, judge
-from app.evaluate.commands import HORIZON
 from app.evaluate.counting import TooShort
 from app.evaluate.next_order import next_orders
 from app.evaluate.plot import draw
@@ -97,12 +96,12 @@ def _churn(log: Log, arguments: argparse.Namespace, progress: Progress) -> Repor
 
 
 def _value(log: Log, _: argparse.Namespace, progress: Progress) -> Report:
-    found = values(log, Trainer(HORIZON), progress)
+    found = values(log, Trainer(), progress)
     return found, amounts_text(found, "what do they spend within 90 days?", VALUE)
 
 
 def _next(log: Log, _: argparse.Namespace, progress: Progress) -> Report:
-    found = next_orders(log, Trainer(HORIZON), progress)
+    found = next_orders(log, Trainer(), progress)
     return found, amounts_text(found, "in how many days do they order next?", NEXT)
 
 
