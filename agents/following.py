@@ -83,8 +83,8 @@ class FollowerConfig:
     patience: float = 0.1
     """How long records may wait at the broker for more to come."""
     rest: float = 0.0
-    """How long to rest after a batch, as a share of the time that it took. Whoever has much to
-    catch up with shares its event loop with lanes, which cannot wait."""
+    """How long to rest after a batch, as a share of the time that its work took. Whoever has much
+    to catch up with shares its event loop with lanes, which cannot wait."""
 
     @property
     def brokers(self) -> list[str]:
@@ -211,8 +211,9 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
                 known = {tp: polled[tp] for tp in polled.keys() & self._standing.reached.keys()}
                 if known:
                     began = loop.time()
-                    await self._finish(self._batch(known))
-                    await asyncio.sleep(self._config.rest * (loop.time() - began))
+                    batch = self._batch(known)
+                    worked = loop.time() - began + await self._finish(batch)
+                    await asyncio.sleep(self._config.rest * worked)
                 else:
                     await self._look()
         finally:
@@ -327,13 +328,18 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
 
     # --- writing ---
 
-    async def _finish(self, batch: _Batch[T]) -> None:
+    async def _finish(self, batch: _Batch[T]) -> float:
+        """Return how long it took in seconds, without what an outage of the store took."""
         stats, pause = self.stats, FIRST_RETRY_SECONDS
+        time = asyncio.get_running_loop().time
         stats.waiting_since = batch.oldest
+        began = time()
         while not await self._attempt(batch):
             await asyncio.sleep(pause)
             pause = longer(pause)
+            began = time()
         stats.waiting_since = None
+        return time() - began
 
     async def _attempt(self, batch: _Batch[T]) -> bool:
         """Return whether the batch is dealt with."""

@@ -5,6 +5,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -296,6 +297,22 @@ async def test_updates_survive_a_redis_that_is_killed_and_one_that_hangs(
             assert await held(redis.url, feed) == feed.expected
             # Each was read once: an outage of Redis is none of the group's business.
             await until(lambda: feed.committed() == 1650)
+
+
+async def test_who_rests_as_long_as_it_works_does_not_rest_for_an_outage(
+    feed: Feed, tmp_path: Path
+) -> None:
+    feed.config = replace(feed.config, rest=25.0)
+    with own_redis(tmp_path) as redis:
+        async with connected(redis.url, feed) as store, running(feed, store) as projector:
+            await feed.send_round(members=10, orders=1)
+            await until(lambda: projector.stats.read == 30)
+            await killed(redis)
+            await feed.send_round(members=10, orders=2)
+            await until(lambda: projector.stats.failures >= 5)
+            redis.start()
+            await feed.send_round(members=10, orders=3)
+            await until(lambda: projector.stats.read == 90)
 
 
 async def test_a_full_redis_is_waited_for_and_its_error_quotes_no_document(
