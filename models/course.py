@@ -43,11 +43,12 @@ class Course:
     Without a learner it is a replay, and nobody is scored.
     """
 
-    def __init__(self, book: RuleBook, learner: Learner | None = None) -> None:
+    def __init__(
+        self, book: RuleBook, learner: Learner | None = None, *, carried: bool = True
+    ) -> None:
+        """Scores are not ``carried`` where nobody reads a member's: questions have theirs."""
         self._learner = learner
         self.known = KnownModels(book.predictions or Predictions(), live=False)
-        # Where no rule and no segment reads a score, members are asked about and carry none.
-        carried = bool(book.rules or book.segments)
         self._context = Context(book, models=self.known if carried else _Chances(self.known))
         self._run = Replay(book, self.known if learner is not None and carried else None)
         # Who has bought, by the remainder of their numbers: that decides when they are asked.

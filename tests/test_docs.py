@@ -30,7 +30,7 @@ PACKAGES = "app|agents|models|config"
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 IMAGE = re.compile(r'(?:src|srcset)="([^"]+)"')
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
-COMMAND = re.compile(r"\blifecycle ((?:[a-z]+)(?: [a-z]+)?)((?:[^\n`]*\\\n)*[^\n`]*)")
+COMMAND = re.compile(r"\blifecycle ((?:[a-z]+)(?: [a-z]+(?:-[a-z]+)*)?)((?:[^\n`]*\\\n)*[^\n`]*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 WHERE = re.compile(rf"`((?:{PACKAGES})/[\w/]+\.py): ([\w., ]+)`")
 FILE = re.compile(

@@ -57,7 +57,7 @@ class Rows:
 def ask(log: Log, learner: Learner, see: See, progress: Progress) -> Rows:
     """Go through a log that has orders; return the questions with what was said."""
     clerk = _Clerk(log, learner, see, progress)
-    course = Course(bare_book(log.limits), clerk)
+    course = Course(bare_book(log.limits), clerk, carried=False)
     for event in log.events:
         for _ in course.fold(event):
             pass
