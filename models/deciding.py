@@ -36,6 +36,7 @@ from models.permission import (
     reachable,
     word_awaited,
 )
+from models.predicted import is_current
 from models.pressure import Pause, next_look, quiet_at, quiet_from, silence_at, uncapped
 from models.rulebook import RuleBook
 from models.rules import SCORED, Series
@@ -443,7 +444,7 @@ def _reason_of(member: Member, candidate: Candidate, locale: str, context: Conte
     if not (candidate.fact == SCORED or reason.because) or score is None or context.models is None:
         return reason
     predictor = context.models.at(score.day)
-    if predictor is None or member.rhythm is None:
+    if predictor is None or member.rhythm is None or not is_current(member):
         return reason
     chinese = is_chinese(locale)
     words = tuple(words[chinese] for words in predictor.because(member.rhythm, score.day))

@@ -2,7 +2,7 @@
 
 from models.member import Member
 from models.next_order import NextOrder, worth_telling
-from models.predicted import SHARES
+from models.predicted import SHARES, is_current
 from models.predicting import Foreteller, Library
 from models.times import DAY, rfc3339
 from models.triggers import ExpectedOrder, Foreseen
@@ -11,7 +11,8 @@ from models.triggers import ExpectedOrder, Foreseen
 def foreseen(member: Member, models: Library | None) -> Foreseen | None:
     """Return what is predicted; None for who has no score.
 
-    Of a score whose model is not known any more only what is in the row is told.
+    Of a score whose model is not known any more, or from before the last purchase, only what is in
+    the row is told.
     """
     score, rhythm = member.score, member.rhythm
     if score is None or rhythm is None:
@@ -24,7 +25,9 @@ def foreseen(member: Member, models: Library | None) -> Foreseen | None:
         expected_value=score.value / 100,
     )
     predictor = None if models is None else models.of(score.version)
-    return told if predictor is None else _with_intervals(told, member, predictor)
+    if predictor is None or not is_current(member):
+        return told
+    return _with_intervals(told, member, predictor)
 
 
 def _with_intervals(told: Foreseen, member: Member, predictor: Foreteller) -> Foreseen:

@@ -319,6 +319,18 @@ def test_of_a_model_that_is_gone_the_row_alone_is_told() -> None:
     assert project(Member("x", False), None, life.context.book).foreseen is None
 
 
+def test_of_who_has_bought_since_the_score_the_row_alone_is_told() -> None:
+    """A worker that has just begun knows no model yet, and scores nobody."""
+    life = Life(stream())
+    life.happens("purchase", NOON)
+    life.context = stream(ScriptedModels(TODAY + 9 * DAY))
+    life.happens("purchase", NOON + 3 * DAY)
+    told = project(life.member, None, life.context.book, ScriptedModels()).foreseen
+    assert told is not None
+    assert (told.as_of, told.churn) == ("2026-01-01", 0.5)
+    assert (told.expected_value_low, told.next_order, told.reasons) == (None, None, ())
+
+
 # -- deadlines
 
 

@@ -21,9 +21,11 @@ class Scripted:
         return 100 * rhythm.purchases
 
     def because(self, rhythm: Rhythm, day: int) -> tuple[tuple[str, str], ...]:
+        assert day >= rhythm.last_day
         return (("was told so", "如此说"),)
 
     def worth(self, rhythm: Rhythm, day: int) -> Worth | None:
+        assert day >= rhythm.last_day
         return Worth(100 * rhythm.purchases, 0, 200 * rhythm.purchases)
 
     def next_order(self, rhythm: Rhythm, day: int) -> NextOrder | None:
