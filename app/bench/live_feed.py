@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 import orjson
 
 from app.bench.place import BenchError, Place, without_policy
+from app.bench.rule_load import THREE_RULES
 from app.bench.throughput import simulated_events
 from app.event_reading import Record
 from app.producing import EventProducer
@@ -25,7 +26,6 @@ PREFIX = "canary-"
 WITHIN_MS = 5_000
 CANARIES_A_SECOND = 50
 TICK_SECONDS = 0.005
-FEW_RULES = ("browse_abandoned", "cart_abandoned", "inactive_30d")
 _RULE_FILE = f"""\
 rule: {RULE}
 version: 1
@@ -51,7 +51,7 @@ class Canary(NamedTuple):
 def canary_rules(folder: Path, few: bool) -> Path:
     """Make a configuration that raises a trigger for each canary and refuses nobody.
 
-    Its other rules are the shipped ones, or a ``few`` of them: then without segments, too.
+    Its other rules are the shipped ones, or a ``few``, ``THREE_RULES``: then without segments, too.
     """
     config = without_policy(folder / "config")
     shipped = package_dir() / RULES_FOLDER
@@ -59,7 +59,7 @@ def canary_rules(folder: Path, few: bool) -> Path:
     rules.mkdir()
     for path in shipped.glob("*.yaml"):
         name = path.name.partition(".")[0]
-        if not path.name.endswith(".test.yaml") and (not few or name in FEW_RULES):
+        if not path.name.endswith(".test.yaml") and (not few or name in THREE_RULES):
             shutil.copy(path, rules)
     (rules / f"{RULE}.yaml").write_text(_RULE_FILE)
     if few:
