@@ -28,15 +28,17 @@ def next_due(member: Member, book: RuleBook, to: int = NEVER) -> int:
         return NEVER
     done = member.advanced_to
     earliest = min(tagging.next_due(member), rfm.next_due(member, book.audiences.tables, to))
-    labels = member.labels
+    to = min(to, earliest - 1)
+    segments = member.labels.segments if member.labels is not None else {}
     for one in book.segments:
-        inside = labels is not None and one.id in labels.segments
+        inside = one.id in segments
         if one.is_in(member, done) is not inside:
             return done + 1  # the configuration is another one
-        for turn in one.turns_within(member, done, min(to, earliest - 1)):
-            if one.is_in(member, turn) is not inside:
-                earliest = turn
-                break
+        if one.turns:
+            for turn in one.turns_within(member, done, to):
+                if one.is_in(member, turn) is not inside:
+                    earliest, to = turn, turn - 1
+                    break
     return earliest
 
 

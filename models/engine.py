@@ -117,16 +117,17 @@ def next_due(member: Member, book: RuleBook) -> int:
     """Return the earliest instant at which something happens by itself, or ``NEVER``."""
     if member.erased_until:
         return NEVER if is_gone(member) else member.erased_until
-    return min(
+    # What takes longer to tell comes last, and need not look beyond what is known by then.
+    due = min(
         absence.next_due(member, book),
-        watching.next_due(member, book),
-        dated.next_due(member, book),
         next_stage_due(member, book),
-        belonging.next_due(member, book),
         scoring.next_due(member, book),
         next_close(member, book),
         next_release(member),
     )
+    due = min(due, watching.next_due(member, book, due))
+    due = min(due, dated.next_due(member, book, due))
+    return min(due, belonging.next_due(member, book, due))
 
 
 def is_gone(member: Member) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from models.marks import at_of, place_of
+from models.stages import NEVER
 
 KEPT_RECENT = 16
 
@@ -143,10 +144,12 @@ def state_of(machine: Machine, log: Log) -> Log:
     return state
 
 
-def next_due(machine: Machine, whens: tuple[Any, ...], log: Log, done: int) -> int | None:
-    """Return the earliest due after ``done``."""
+def next_due(machine: Machine, whens: tuple[Any, ...], log: Log, done: int) -> int:
+    """Return the earliest due after ``done``, or ``NEVER``."""
     state = state_of(machine, log)
-    return min(
-        (due.at for when in whens for due in machine.dues(when, state) if due.at > done),
-        default=None,
-    )
+    earliest = NEVER
+    for when in whens:
+        for due in machine.dues(when, state):
+            if done < due.at < earliest:
+                earliest = due.at
+    return earliest

@@ -1,6 +1,7 @@
 """Machines that know the member's own pace: activity that drops, an order that is late."""
 
 import math
+from functools import cache
 from statistics import NormalDist
 
 from models.logs import Due, Log
@@ -22,6 +23,7 @@ PRIOR_GAPS = 2
 PRIOR_SPREAD = 0.6
 # Below three orders (two gaps) nothing is the member's own.
 OWN_FROM = 2
+_LOG_LONGEST = math.log(3660 * DAY)
 
 
 class Drop:
@@ -130,5 +132,9 @@ def usual_gap(when: LateForMember, values: list[int]) -> int:
     centre = (PRIOR_GAPS * prior + count * mean) / weight
     apart = PRIOR_GAPS * count / weight * (mean - prior) ** 2
     spread = math.sqrt((PRIOR_GAPS * PRIOR_SPREAD**2 + squares + apart) / weight)
-    quantile = NormalDist().inv_cdf(when.percentile / 100)
-    return max(1, round(math.exp(min(centre + quantile * spread, math.log(3660 * DAY)))))
+    return max(1, round(math.exp(min(centre + _quantile(when.percentile) * spread, _LOG_LONGEST))))
+
+
+@cache
+def _quantile(percentile: float) -> float:
+    return NormalDist().inv_cdf(percentile / 100)

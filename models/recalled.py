@@ -5,6 +5,7 @@ log that follows from them is filled in before the log is used, and left out of 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from models.facts import turn_of, with_orders
@@ -15,6 +16,7 @@ from models.rules import Crosses, LateForMember, Pattern, Series, When
 from models.sequences import AFTER
 
 _ORDERS = (Pattern("purchase"),)
+_KEPT_STATES = 1024
 
 
 class Source(Protocol):
@@ -32,17 +34,26 @@ class Orders:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        # One event has the same orders gone through several times.
+        self._after = lru_cache(_KEPT_STATES)(self._gone_through)
+
+    def _gone_through(self, orders: tuple[int, ...]) -> Log:
+        state = Log()
+        for at in orders:
+            self._machine.step(state, at, AFTER)
+        return state
 
     def fill(self, member: Member, log: Log, heard: Sequence[Seen]) -> None:
         """Go through the orders before ``heard``."""
-        before = member.orders[:]
-        for seen in heard:
-            # Of very many the member has forgotten the first.
-            if at_of(seen.mark) in before:
-                before.remove(at_of(seen.mark))
-        self.leave_out(log)
-        for at in before:
-            self._machine.step(log, at, AFTER)
+        before = member.orders
+        if heard:
+            before = before[:]
+            for seen in heard:
+                # Of very many the member has forgotten the first.
+                if at_of(seen.mark) in before:
+                    before.remove(at_of(seen.mark))
+        settled = self._after(tuple(before))
+        log.times, log.values = settled.times[:], settled.values[:]
 
     def leave_out(self, log: Log) -> None:
         """Leave nothing."""

@@ -121,7 +121,8 @@ def next_due(member: Member, tables: tuple[RfmTable, ...], to: int = NEVER) -> i
         return done + 1 if said else NEVER
     if scored(member, tables, done) != said:
         return done + 1  # the tables are others
-    for turn in sorted(turn for turn in _turns(member, tables) if done < turn <= to):
+    turns = [turn for turn in _turns(member, tables) if done < turn <= to]
+    for turn in sorted(turns):
         if scored(member, tables, turn) != said:
             return turn
     return NEVER

@@ -146,6 +146,8 @@ class Watch:
         self.ends = isinstance(when, Series | LateForMember)
         # Time alone makes it due: no event does so at its own instant.
         self.waits = isinstance(when, Series | LateForMember | ActivityDrop)
+        # What it waits for lasts so long at least: it is not due sooner after all that it tells of.
+        self.lasting = 0
         # What completes it is named by its own id.
         self.named = isinstance(when, Count | Sum | Sequence)
         self.kept_keys = KEPT_KEYS
@@ -155,6 +157,8 @@ class Watch:
         when = rule.when
         self.rules.append(rule)
         self.whens = (*self.whens, when)
+        if isinstance(when, ActivityDrop):
+            self.lasting = min(self.lasting or when.lasting, when.lasting)
         if isinstance(when, Series):
             self.machine.longest = max(self.machine.longest, when.steps[-1])
         self.timed = self.timed or not (

@@ -168,15 +168,24 @@ def _newest(log: Log) -> int:
     return at_of(log.recent[-1].mark) if log.recent else max(log.times, default=0)
 
 
-def next_due(member: Member, book: RuleBook) -> int:
-    """Return the earliest instant at which time alone makes a log due, or ``NEVER``."""
+def next_due(member: Member, book: RuleBook, to: int = NEVER) -> int:
+    """Return the earliest instant at which time alone makes a log due, or ``NEVER``.
+
+    One after ``to`` may be left out.
+    """
     earliest = NEVER
     for watch in _timed(member, book):
         for log in logs_of(member, watch).values():
+            if watch.lasting and _oldest(log) + watch.lasting > to:
+                continue
             due = logs.next_due(watch.machine, watch.whens, log, member.advanced_to)
-            if due is not None and due < earliest:
-                earliest = due
+            earliest = min(earliest, due)
     return earliest
+
+
+def _oldest(log: Log) -> int:
+    """Return the first instant that a log tells of."""
+    return min(log.times) if log.times else at_of(log.recent[0].mark) if log.recent else NEVER
 
 
 def _timed(member: Member, book: RuleBook) -> Iterator[Watch]:
