@@ -18,7 +18,7 @@ from models.stages import NEVER
 KEPT_RECENT = 16
 
 
-class Seen(msgspec.Struct, array_like=True):
+class Seen(msgspec.Struct, array_like=True, gc=False):
     """One event as a log keeps it: its mark, what it is to the machine, and its own id."""
 
     mark: int

@@ -20,21 +20,23 @@ one version at a time; a row of a newer one is refused (``docs/upgrades.md``).
 """
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from itertools import pairwise
 from struct import Struct as Layout
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from models.labels import Labels
-from models.logs import Log
+from models.labels import Labels, Tag
+from models.logs import Log, Seen
 from models.marks import MARK_SHIFT, RANK_BITS
 from models.rhythm import Rhythm
 from models.stages import LEAD, NEVER
-from models.standing import OpenTrigger, Standing
+from models.standing import Contact, Held, OpenTrigger, Standing
 from models.times import DAY
 
 Upgrade: TypeAlias = Callable[[list[Any]], list[Any]]
+K = TypeVar("K", str, int)
 
 
 def _to_version_2(fields: list[Any]) -> list[Any]:
@@ -83,7 +85,7 @@ class UnknownVersion(ValueError):
         )
 
 
-class CartChange(msgspec.Struct, array_like=True):
+class CartChange(msgspec.Struct, array_like=True, gc=False):
     """A change of the cart that is younger than the allowed lateness."""
 
     mark: int
@@ -92,7 +94,7 @@ class CartChange(msgspec.Struct, array_like=True):
     price: float | None = None
 
 
-class RecentItem(msgspec.Struct, array_like=True):
+class RecentItem(msgspec.Struct, array_like=True, gc=False):
     """An item that the member looked at."""
 
     at: int
@@ -219,18 +221,12 @@ def encode(member: Member, next_due: int, book: int) -> bytes:
     ``next_due`` is its earliest deadline (``NEVER`` for none) by the rule book of digest ``book``.
     """
     header = _HEADER.pack(VERSION, next_due, member.stage | member.band << 4, book)
-    identity, anonymous = member.id, member.anonymous
-    member.id, member.anonymous = "", False
-    base = member.newest >> RANK_BITS
-    _shift(member, base, _past)
-    try:
-        row = header + _encoder.encode(member)
-        steps = _shed(member)
+    body = _relative(member, member.newest >> RANK_BITS)
+    row = header + _encoder.encode(body)
+    if len(row) > MAX_ROW_BYTES:
+        steps = _shed(body)
         while len(row) > MAX_ROW_BYTES and next(steps, True) is None:
-            row = header + _encoder.encode(member)
-    finally:
-        _shift(member, base, _unpast)
-        member.id, member.anonymous = identity, anonymous
+            row = header + _encoder.encode(body)
     return row
 
 
@@ -241,7 +237,7 @@ def decode(row: bytes, identity: str, anonymous: bool) -> Member:
     if version < VERSION:
         body = _upgraded(body, version)
     member = _decoder.decode(body)
-    _shift(member, member.newest >> RANK_BITS, _unpast)
+    _make_absolute(member, member.newest >> RANK_BITS)
     member.id = identity
     member.anonymous = anonymous
     return member
@@ -287,100 +283,221 @@ def _aged(ring: list[int], base: int) -> list[int]:
     return [number if index % 3 else now - number for index, number in enumerate(ring)]
 
 
-def _shift(member: Member, base: int, turn: Callable[[int, int], int]) -> None:
-    """Make the instants relative to the newest event's, or absolute again."""
-    sign = -1 if turn is _past else 1
-    member.advanced_to += sign * base
-    member.stage_since = turn(member.stage_since, base)
-    member.band_since = turn(member.band_since, base)
-    member.first_seen = turn(member.first_seen, base)
-    member.registered_at = turn(member.registered_at, base)
-    member.last_activity = turn(member.last_activity, base)
-    member.calendar_to = turn(member.calendar_to, base)
+def _relative(member: Member, base: int) -> Member:
+    """Return what of a member stands in its row: instants relative to ``base``, and no id.
+
+    Containers that hold no instants are the member's own.
+    """
+    row = copy(member)
+    row.id, row.anonymous = "", False
+    row.advanced_to -= base
+    row.stage_since = _past(row.stage_since, base)
+    row.band_since = _past(row.band_since, base)
+    row.first_seen = _past(row.first_seen, base)
+    row.registered_at = _past(row.registered_at, base)
+    row.last_activity = _past(row.last_activity, base)
+    row.calendar_to = _past(row.calendar_to, base)
+    if row.orders:
+        row.orders = _gaps(row.orders, base)
+    if row.ring:
+        row.ring = _aged(row.ring, base)
+    marks_base, places_base = base << MARK_SHIFT, base << RANK_BITS
+    if row.tracks:
+        # The sign of a mark says whether it arms; relative ones carry it in the lowest bit.
+        row.tracks = {
+            track: {
+                key: [(abs(mark) - marks_base) << 1 | (mark < 0) for mark in marks]
+                for key, marks in keys.items()
+            }
+            for track, keys in row.tracks.items()
+        }
+    if row.logs:
+        row.logs = {
+            watch: {key: _relative_log(log, base) for key, log in logs.items()}
+            for watch, logs in row.logs.items()
+        }
+    if row.seen:
+        row.seen = {code: place - places_base for code, place in row.seen.items()}
+    if row.recent:
+        row.recent = [
+            RecentItem(item.at - base, item.item_id, item.price, item.category)
+            for item in row.recent
+        ]
+    if row.cart_changes:
+        row.cart_changes = [
+            CartChange(change.mark - marks_base, change.item_id, change.quantity, change.price)
+            for change in row.cart_changes
+        ]
+    if row.open:
+        row.open = [_relative_trigger(trigger, base) for trigger in row.open]
+    if row.raised:
+        row.raised = {rule: due - base for rule, due in row.raised.items()}
+    if row.standing is not None:
+        row.standing = _relative_standing(row.standing, base)
+    if row.labels is not None:
+        row.labels = _relative_labels(row.labels, base)
+    if row.score is not None:
+        row.score = _relative_score(row.score, base // DAY)
+    return row
+
+
+def _make_absolute(member: Member, base: int) -> None:
+    """Undo ``_relative`` in a member that a row gave."""
+    member.advanced_to += base
+    member.stage_since = _unpast(member.stage_since, base)
+    member.band_since = _unpast(member.band_since, base)
+    member.first_seen = _unpast(member.first_seen, base)
+    member.registered_at = _unpast(member.registered_at, base)
+    member.last_activity = _unpast(member.last_activity, base)
+    member.calendar_to = _unpast(member.calendar_to, base)
     if member.orders:
-        member.orders = (_gaps if sign < 0 else _ungapped)(member.orders, base)
+        member.orders = _ungapped(member.orders, base)
     if member.ring:
         member.ring = _aged(member.ring, base)
-    shift = sign * (base << MARK_SHIFT)
+    marks_base, places_base = base << MARK_SHIFT, base << RANK_BITS
     for keys in member.tracks.values():
-        for marks in keys.values():
-            # The sign of a mark says whether it arms; relative ones carry it in the lowest bit.
-            for index, mark in enumerate(marks):
-                if sign < 0:
-                    marks[index] = (abs(mark) + shift) << 1 | (mark < 0)
-                else:
-                    whole = (mark >> 1) + shift
-                    marks[index] = -whole if mark & 1 else whole
+        for key, marks in keys.items():
+            keys[key] = [
+                -((mark >> 1) + marks_base) if mark & 1 else (mark >> 1) + marks_base
+                for mark in marks
+            ]
     for logs in member.logs.values():
         for log in logs.values():
-            log.times = [turn(time, base) for time in log.times]
+            log.times = [_unpast(time, base) for time in log.times]
             for seen in log.recent:
-                seen.mark += shift
-    place_shift = sign * (base << RANK_BITS)
+                seen.mark += marks_base
     for code in member.seen:
-        member.seen[code] += place_shift
+        member.seen[code] += places_base
     for item in member.recent:
-        item.at += sign * base
+        item.at += base
     for change in member.cart_changes:
-        change.mark += shift
+        change.mark += marks_base
     for trigger in member.open:
-        trigger.armed = trigger.armed and trigger.armed + shift
-        trigger.due += sign * base
-        trigger.expires += sign * base
+        _make_trigger_absolute(trigger, base)
     for rule in member.raised:
-        member.raised[rule] += sign * base
+        member.raised[rule] += base
     if member.standing is not None:
-        _shift_standing(member.standing, base, turn)
+        _make_standing_absolute(member.standing, base)
     if member.labels is not None:
-        _shift_labels(member.labels, base, turn)
+        _make_labels_absolute(member.labels, base)
     if member.score is not None:
-        _shift_score(member.score, base // DAY, sign)
+        _make_score_absolute(member.score, base // DAY)
 
 
-def _shift_score(score: Score, base: int, sign: int) -> None:
+def _relative_log(log: Log, base: int) -> Log:
+    marks_base = base << MARK_SHIFT
+    return Log(
+        [_past(time, base) for time in log.times],
+        log.values,
+        [Seen(seen.mark - marks_base, seen.what, seen.id) for seen in log.recent],
+    )
+
+
+def _relative_trigger(trigger: OpenTrigger, base: int) -> OpenTrigger:
+    row = copy(trigger)
+    row.armed = row.armed and row.armed - (base << MARK_SHIFT)
+    row.due -= base
+    row.expires -= base
+    return row
+
+
+def _make_trigger_absolute(trigger: OpenTrigger, base: int) -> None:
+    trigger.armed = trigger.armed and trigger.armed + (base << MARK_SHIFT)
+    trigger.due += base
+    trigger.expires += base
+
+
+def _relative_score(score: Score, base: int) -> Score:
     # The day relative to the newest event's, the version to the day, raw to smoothed.
-    if sign < 0:
-        score.raw -= score.churn
-        score.version = score.day - score.version
-        score.day -= base
-    else:
-        score.raw += score.churn
-        score.day += base
-        score.version = score.day - score.version
+    row = copy(score)
+    row.raw -= row.churn
+    row.version = row.day - row.version
+    row.day -= base
+    return row
 
 
-def _shift_labels(labels: Labels, base: int, turn: Callable[[int, int], int]) -> None:
+def _make_score_absolute(score: Score, base: int) -> None:
+    score.raw += score.churn
+    score.day += base
+    score.version = score.day - score.version
+
+
+def _relative_labels(labels: Labels, base: int) -> Labels:
+    row = copy(labels)
+    row.segments = {one: _past(since, base) for one, since in row.segments.items()}
+    row.left = {
+        one: (_past(since, base), _past(until, base)) for one, (since, until) in row.left.items()
+    }
+    places_base = base << RANK_BITS
+    row.tags = {
+        name: Tag(tag.said - places_base, _past(tag.until, base), tag.source, tag.reason)
+        for name, tag in row.tags.items()
+    }
+    return row
+
+
+def _make_labels_absolute(labels: Labels, base: int) -> None:
     for segment, since in labels.segments.items():
-        labels.segments[segment] = turn(since, base)
+        labels.segments[segment] = _unpast(since, base)
     for segment, (since, until) in labels.left.items():
-        labels.left[segment] = turn(since, base), turn(until, base)
-    place_shift = (-base if turn is _past else base) << RANK_BITS
+        labels.left[segment] = _unpast(since, base), _unpast(until, base)
     for tag in labels.tags.values():
-        tag.said += place_shift
-        tag.until = turn(tag.until, base)
+        tag.said += base << RANK_BITS
+        tag.until = _unpast(tag.until, base)
 
 
-def _shift_standing(standing: Standing, base: int, turn: Callable[[int, int], int]) -> None:
-    sign = -1 if turn is _past else 1
-    place_shift = sign * (base << RANK_BITS)
+def _relative_standing(standing: Standing, base: int) -> Standing:
+    row = copy(standing)
+    places_base = base << RANK_BITS
+    if row.contacts:
+        row.contacts = [_relative_contact(contact, base) for contact in row.contacts]
+    if row.held:
+        row.held = [_relative_held(held, base) for held in row.held]
+    row.muted_until = _past(row.muted_until, base)
+    row.ticket_at = _past(row.ticket_at, base)
+    row.complaint_at = _past(row.complaint_at, base)
+    row.mute_said = row.mute_said and row.mute_said - places_base
+    if row.reach:
+        row.reach = _words_since(row.reach, -places_base)
+    if row.returns:
+        row.returns = _words_since(row.returns, -places_base)
+    return row
+
+
+def _relative_contact(contact: Contact, base: int) -> Contact:
+    row = copy(contact)
+    row.at -= base
+    if row.words:
+        row.words = _words_since(row.words, -base << RANK_BITS)
+    return row
+
+
+def _relative_held(held: Held, base: int) -> Held:
+    row = copy(held)
+    row.trigger = _relative_trigger(row.trigger, base)
+    row.release -= base
+    return row
+
+
+def _make_standing_absolute(standing: Standing, base: int) -> None:
+    places_base = base << RANK_BITS
     for contact in standing.contacts:
-        contact.at += sign * base
-        for channel in contact.words:
-            contact.words[channel] += place_shift << 1
+        contact.at += base
+        contact.words = _words_since(contact.words, places_base)
     for held in standing.held:
-        trigger = held.trigger
-        trigger.armed = trigger.armed and trigger.armed + sign * (base << MARK_SHIFT)
-        trigger.due += sign * base
-        trigger.expires += sign * base
-        held.release += sign * base
-    standing.muted_until = turn(standing.muted_until, base)
-    standing.ticket_at = turn(standing.ticket_at, base)
-    standing.complaint_at = turn(standing.complaint_at, base)
-    standing.mute_said = standing.mute_said and standing.mute_said + place_shift
-    for channel in standing.reach:
-        standing.reach[channel] += place_shift << 1
-    for order in standing.returns:
-        standing.returns[order] += place_shift << 1
+        _make_trigger_absolute(held.trigger, base)
+        held.release += base
+    standing.muted_until = _unpast(standing.muted_until, base)
+    standing.ticket_at = _unpast(standing.ticket_at, base)
+    standing.complaint_at = _unpast(standing.complaint_at, base)
+    standing.mute_said = standing.mute_said and standing.mute_said + places_base
+    standing.reach = _words_since(standing.reach, places_base)
+    standing.returns = _words_since(standing.returns, places_base)
+
+
+def _words_since(words: dict[K, int], places: int) -> dict[K, int]:
+    # A word is a place and, in the lowest bit, what was said.
+    return {key: word + (places << 1) for key, word in words.items()}
 
 
 def due_of(row: bytes) -> int | None:
