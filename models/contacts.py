@@ -116,10 +116,10 @@ def _drop_one(contacts: list[Contact], policy: Policy) -> None:
     del contacts[next(spare, 0)]
 
 
-def recall(standing: Standing, now: int, policy: Policy) -> None:
-    """Forget the messages that no cap or cool-down can count any more."""
-    memory = policy.memory
-    standing.contacts = [c for c in standing.contacts if c.at > now - memory]
+def recall(standing: Standing, now: int, counted_for: int) -> None:
+    """Forget the messages that no cap or cool-down can count any more, so many ms after."""
+    if standing.contacts[0].at <= now - counted_for:
+        standing.contacts = [c for c in standing.contacts if c.at > now - counted_for]
 
 
 def _counts(contact: Contact) -> bool:

@@ -104,11 +104,13 @@ def _arbitrate(outcome: Outcome, ranked: list[Candidate], context: Context) -> N
     """Of each purpose the first that nothing holds back wins; the others hear who did."""
     before = [_rule_on(outcome, candidate, context) for candidate in ranked]
     winners: dict[str, Candidate] = {}
+    is_changed = False
     for candidate, ruling in zip(ranked, before, strict=True):
         winner = winners.get(candidate.rule.purpose)
         if winner is None:
-            # What won for another purpose may have changed the answer.
-            ruling = _rule_on(outcome, candidate, context)
+            if is_changed:
+                # What was carried out before may have changed the answer.
+                ruling = _rule_on(outcome, candidate, context)
             if ruling.verdict == "raised":
                 winners[candidate.rule.purpose] = candidate
         elif ruling.verdict == "raised":
@@ -117,6 +119,7 @@ def _arbitrate(outcome: Outcome, ranked: list[Candidate], context: Context) -> N
             record(outcome, candidate, "arbitration", why, won_by=rule.name)
             continue
         _carry_out(outcome, candidate, ruling, context)
+        is_changed = True
 
 
 def _rule_on(outcome: Outcome, candidate: Candidate, context: Context) -> Ruling:

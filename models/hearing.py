@@ -32,6 +32,7 @@ K = TypeVar("K", str, int)
 
 # Problems are forgotten after the longest time for which policy may heed them.
 LONGEST_HOLD = 90 * DAY
+_NO_STANDING = Standing()
 
 _HEARD = (
     Muted,
@@ -99,7 +100,7 @@ def forget(member: Member, book: RuleBook) -> None:
     now = member.advanced_to
     keep_from = now - book.limits.allowed_lateness
     if standing.contacts:
-        recall(standing, now, book.policy)
+        recall(standing, now, book.counted_for)
     if standing.reach:
         standing.reach = _worth(standing.reach, keep_from, 0)
     if standing.returns:
@@ -110,7 +111,7 @@ def forget(member: Member, book: RuleBook) -> None:
         standing.complaint_at = 0
     if standing.ticket_at < now - LONGEST_HOLD:
         standing.ticket_at = 0
-    if standing == Standing():
+    if standing == _NO_STANDING:
         member.standing = None
 
 

@@ -55,11 +55,12 @@ def overtake(outcome: Outcome, event: Received, facts: tuple[str, ...], book: Ru
             if event.at < trigger.due:
                 _give_back(member, trigger, book)
         member.open = kept
-    _drop_held(
-        outcome,
-        lambda held: _is_over(held, event, facts, member, book, _is_shut_out),
-        _cause(event),
-    )
+    if member.standing is not None and member.standing.held:
+        _drop_held(
+            outcome,
+            lambda held: _is_over(held, event, facts, member, book, _is_shut_out),
+            _cause(event),
+        )
 
 
 def withdraw(

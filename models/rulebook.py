@@ -36,6 +36,8 @@ from models.rules import (
 from models.stages import STAGES, StageTable
 from models.watches import Reader, Watch, readings_of
 
+_ANY_KEY = ("",)
+
 
 class Side:
     """What one event type means to one track: does it arm, does it disarm, and under what key."""
@@ -44,10 +46,12 @@ class Side:
         self._tests = [
             (matcher(p.where), keyed if p.same or keyed is None else None) for p in patterns
         ]
-        self._keyed = keyed
+        self._every = keyed is None and any(match is None for match, _ in self._tests)
 
     def keys(self, event: Event) -> tuple[str, ...]:
         """Return the keys of an event that matches; the empty key stands for every key."""
+        if self._every:
+            return _ANY_KEY
         found: dict[str, None] = {}
         for match, same in self._tests:
             if match is None or match(event):
@@ -110,6 +114,8 @@ class RuleBook:
         }
         self.policy = policy
         self.limits = limits
+        # How long a message counts, in milliseconds.
+        self.counted_for = policy.memory
         self.stage_rows = tuple(
             tuple(row for row in stages.stages if name in row.before) for name in STAGES
         )

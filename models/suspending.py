@@ -15,6 +15,8 @@ def suspended(rule: Rule, at: int, context: Context) -> str | None:
     same a hold goes before a release, in whatever order they are written.
     """
     book, closed = context.book, context.closed
+    if not (book.policy.overrides or closed.rules or closed.feeds):
+        return None
     awaited = book.awaited[rule.name]
     words = [word for word in book.policy.overrides if word.since <= at < word.until]
     of_rule = [word for word in words if word.rule == rule.name]
