@@ -30,12 +30,14 @@ def fold(marks: list[int], mark: int, arms: bool, short: bool, keep_from: int) -
 
     ``arms`` wins over disarming: an event that does both ends the old deadline and starts a new.
     """
-    index = bisect_right(marks, place_of(mark), key=place_of)
-    marks.insert(index, mark if arms else -mark)
     if not short:
-        newest = index == len(marks) - 1
+        newest = not marks or place_of(marks[-1]) <= place_of(mark)
+        if newest:
+            marks.append(mark if arms else -mark)
         del marks[:-1]
         return 0 if newest else -1
+    index = bisect_right(marks, place_of(mark), key=place_of)
+    marks.insert(index, mark if arms else -mark)
     drop = 0
     while len(marks) - drop > 1 and (
         at_of(marks[drop]) < keep_from or len(marks) - drop > KEPT_MARKS
@@ -115,7 +117,9 @@ def fold_plain(member: Member, track: Track, mark: int, arms: bool) -> tuple[lis
         if keys is not None and place_of(keys[ANY_KEY][-1]) <= place:
             del member.tracks[track.id]
         return [], -1
-    if any(member.seen.get(FACT_CODE[name], 0) > place for name in track.of_types):
+    if place < member.newest and any(
+        member.seen.get(FACT_CODE[name], 0) > place for name in track.of_types
+    ):
         return [], -1
     marks = member.tracks.setdefault(track.id, {}).setdefault(ANY_KEY, [])
     return marks, fold(marks, mark, True, False, 0)

@@ -93,6 +93,8 @@ def _belated(
     member = outcome.member
     if index < 0 or outcome.late:
         return []
+    if at_of(armed) + track.withins[0] > member.advanced_to:
+        return []
     # What followed the event is remembered until its deadline and the allowed lateness are over.
     followed = at_of(armed) < instant_of(member.newest)
     known_from = member.advanced_to - book.limits.allowed_lateness if followed else 0

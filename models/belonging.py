@@ -17,6 +17,8 @@ from models.stages import NEVER
 from models.times import rfc3339
 from models.triggers import Transition
 
+_NO_LABELS = Labels()
+
 
 def next_due(member: Member, book: RuleBook, to: int = NEVER) -> int:
     """Return the earliest instant at which waiting alone changes where the member belongs.
@@ -70,7 +72,7 @@ def move(
         candidates += _move(outcome, one, at, member.labels, book, silent)
         if news is not None and len(outcome.decisions) > before:
             news.add(SEGMENT_MOVED)
-    if member.labels == Labels():
+    if member.labels == _NO_LABELS:
         member.labels = None
     return candidates
 
@@ -160,7 +162,7 @@ def forget(member: Member, book: RuleBook) -> None:
     if labels.left:
         labels.left = {one: was for one, was in labels.left.items() if was[1] >= keep_from}
     tagging.forget(member, keep_from)
-    if labels == Labels():
+    if labels == _NO_LABELS:
         member.labels = None
 
 

@@ -199,14 +199,15 @@ def _advance(outcome: Outcome, to: int, context: Context, quiet_until: int = 0) 
         member.advanced_to = max(member.advanced_to, to)
         return
     belongs_due = belonging.next_due(member, book, to)
-    timed = watching.next_due(member, book)
+    timed = watching.next_due(member, book, to)
     while True:
         stage_due = next_stage_due(member, book)
         held_until = next_release(member)
-        day_due = dated.next_due(member, book, to)
         own_due = min(stage_due, belongs_due)
         asked_at = scoring.next_due(member, book)
-        due = min(absence.next_due(member, book), timed, day_due, own_due, held_until, asked_at)
+        due = min(absence.next_due(member, book), timed, own_due, held_until, asked_at)
+        day_due = dated.next_due(member, book, min(due, to))
+        due = min(due, day_due)
         if due > to:
             break
         member.advanced_to = due
@@ -232,7 +233,7 @@ def _advance(outcome: Outcome, to: int, context: Context, quiet_until: int = 0) 
             belongs_due = belonging.next_due(member, book, to)
         decide(outcome, candidates, context)
         if due in (timed, asked_at):  # nothing else changes a log
-            timed = watching.next_due(member, book)
+            timed = watching.next_due(member, book, to)
     member.advanced_to = max(member.advanced_to, to)
 
 

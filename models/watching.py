@@ -24,6 +24,8 @@ from models.sequences import UNTIL
 from models.stages import NEVER
 from models.watches import ANY_KEY, Watch, readings_of
 
+_NO_LOG = Log()
+
 
 def fold_watches(
     outcome: Outcome, event: Received, facts: tuple[str, ...], context: Context, backfill: bool
@@ -294,8 +296,8 @@ def prune(member: Member, book: RuleBook) -> None:
 def _prune(watch: Watch, by_key: dict[str, Log], keep_from: int, but: str | None) -> None:
     for key, log in list(by_key.items()):
         logs.settle(watch.machine, log, keep_from)
-        is_over = watch.machine.is_over(log, keep_from)
+        is_over = not log.recent and watch.machine.is_over(log, keep_from)
         if watch.source is not None:
             watch.source.leave_out(log)
-        if key != but and not log.recent and (is_over or log == Log()):
+        if key != but and (is_over or log == _NO_LOG):
             del by_key[key]
