@@ -10,7 +10,7 @@ are younger than the allowed lateness are kept too.
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from models.marks import at_of, instant_of, is_backfill, place_of
+from models.marks import MARK_SHIFT, at_of, instant_of, is_backfill, place_of
 from models.member import Member
 from models.rulebook import RuleBook, Track
 from models.rules import FACT_CODE, Rule
@@ -58,7 +58,7 @@ def next_due(member: Member, book: RuleBook) -> int:
         for marks in keys.values():
             last = marks[-1]
             if last > 0:
-                at = at_of(last)
+                at = last >> MARK_SHIFT
                 for within in track.withins:
                     due = at + within
                     if due > done:
@@ -131,8 +131,10 @@ def prune(member: Member, book: RuleBook) -> None:
     empty = []
     for track_id, keys in member.tracks.items():
         track = book.tracks.get(track_id)
-        gone = [key for key, marks in keys.items() if _end_of(marks[-1], track) < keep_from]
-        for key in gone:
+        # A mark that disarms matters for as long as an earlier event, were it to arrive now, would
+        # still have a deadline ahead of it. Both kinds stay for the allowed lateness beyond that.
+        oldest = keep_from - track.withins[-1] if track is not None else NEVER
+        for key in [key for key, marks in keys.items() if at_of(marks[-1]) < oldest]:
             del keys[key]
         if not keys:
             empty.append(track_id)
@@ -141,12 +143,6 @@ def prune(member: Member, book: RuleBook) -> None:
     for code, place in list(member.seen.items()):
         if instant_of(place) + book.remembered_for.get(code, 0) < keep_from:
             del member.seen[code]
-
-
-def _end_of(last: int, track: Track | None) -> int:
-    # A mark that disarms matters for as long as an earlier event, were it to arrive now, would
-    # still have a deadline ahead of it. Both kinds stay for the allowed lateness beyond that.
-    return -1 if track is None else at_of(last) + track.withins[-1]
 
 
 def overflow(member: Member, track: Track, book: RuleBook) -> Iterator[tuple[str, int]]:

@@ -10,7 +10,7 @@ from models.facts import CELLS, leaves_at, refuses, totals_within, turn_of
 from models.ids import name_hash
 from models.member import CELL, Member
 from models.predicted import predicted
-from models.rfm import unpack
+from models.rfm import ALL_SCORES
 from models.rules import (
     BirthdayKnown,
     EventsAre,
@@ -90,11 +90,18 @@ def test_of(wanted: If, purpose: str) -> Test:
     def test(member: Member, at: int) -> bool:
         return (
             _all_hold(tests, member, at)
-            and (not any_of or any(_all_hold(group, member, at) for group in any_of))
-            and not any(_all_hold(group, member, at) for group in none_of)
+            and (not any_of or _one_holds(any_of, member, at))
+            and not (none_of and _one_holds(none_of, member, at))
         )
 
     return test
+
+
+def _one_holds(groups: Sequence[Sequence[Test]], member: Member, at: int) -> bool:
+    for group in groups:  # noqa: SIM110  (this runs for every event)
+        if _all_hold(group, member, at):
+            return True
+    return False
 
 
 def _tests_of(wanted: Sequence[Requirement], purpose: str) -> list[Test]:
@@ -136,7 +143,14 @@ def _test_of(wanted: Requirement, purpose: str) -> Test:
                 member.labels is not None and not ids.isdisjoint(member.labels.segments)
             )
         case RfmIs(what=what, at_least=low, below=high):
-            return lambda member, _: _scores_are(member, what, low, high)
+            wanted_scores = frozenset(
+                packed
+                for packed, scores in ALL_SCORES.items()
+                if _between(getattr(scores, what), low, high)
+            )
+            return lambda member, _: (
+                member.labels is not None and member.labels.rfm in wanted_scores
+            )
         case PredictedIs() as prediction:
             return lambda member, _: _is_predicted(member, prediction)
 
@@ -175,11 +189,6 @@ def _knows_birthday(member: Member) -> bool:
     return birthday_of(said) is not None
 
 
-def _scores_are(member: Member, what: str, low: int | None, high: int | None) -> bool:
-    scores = unpack(member.labels.rfm) if member.labels is not None else None
-    return scores is not None and _between(getattr(scores, what), low, high)
-
-
 def _is_predicted(member: Member, wanted: PredictedIs) -> bool:
     number = predicted(member, wanted.what)
     return number is not None and _between(number, wanted.at_least, wanted.below)
@@ -196,6 +205,8 @@ def _between(number: float, low: float | None, high: float | None) -> bool:
 
 def _orders(member: Member, within: int | None, at: int) -> int:
     if within is None:
+        if not member.orders or member.orders[-1] <= at:
+            return member.order_count
         return member.order_count - sum(order > at for order in member.orders)
     return sum(at - within < order <= at for order in member.orders)
 

@@ -29,6 +29,7 @@ RANK_OF: dict[str, int] = {topic: rank for rank, topic in enumerate(MEMBER_TOPIC
 _DECODERS: dict[str, msgspec.json.Decoder[Event]] = {
     topic: msgspec.json.Decoder(union) for topic, union in UNION_OF.items()
 }
+_NAME_OF: dict[type[Event], str] = {event_class: name for name, event_class in CLASS_OF.items()}
 _PATH = re.compile(r" - at (?:`key` in )?`(\$[^`]*)`$")
 _UNKNOWN_TYPE = re.compile(r"Invalid value '(.*)'", re.DOTALL)
 _TYPE = re.compile(rb'"type"\s*:\s*"(unsubscribed|complained|consent)"')
@@ -64,7 +65,7 @@ class Received(msgspec.Struct, frozen=True):
     @property
     def type(self) -> str:
         """Return the event's wire name."""
-        return self.event.__struct_config__.tag  # type: ignore[return-value]
+        return _NAME_OF[type(self.event)]
 
 
 def instant(value: datetime | int, path: str) -> int:

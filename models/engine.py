@@ -19,13 +19,15 @@ from models.member import KEPT_IDS, Member
 from models.outcome import Candidate, Context, Outcome
 from models.overtaking import cancel, close_expired, next_close, overtake
 from models.rulebook import RuleBook
-from models.rules import SCORED, Series
+from models.rules import SCORED
 from models.stages import NEVER
 from models.times import DAY
 from models.transitions import move_stage, next_stage_due
 
 # Nobody sends an event again after so long a silence; a sleeping member need not hold its ids.
 IDS_KEPT = 90 * DAY
+# Of a rule that is gone: it may come back, and its "once" should hold.
+RULE_MAY_RETURN = 400 * DAY
 
 
 def handle(member: Member, event: Received, context: Context, quiet_until: int = 0) -> Outcome:
@@ -151,13 +153,14 @@ def settle(member: Member, book: RuleBook) -> None:
         member.raised = {
             rule_id: due
             for rule_id, due in member.raised.items()
-            if _reentry_matters(rule_id, due, keep_from, book)
+            if keep_from - due < book.reentry_lasts.get(rule_id, RULE_MAY_RETURN)
         }
     if member.raised_keys:
         member.raised_keys = {
             key: due
             for key, due in member.raised_keys.items()
-            if _reentry_matters(int.from_bytes(key[:4], "big"), due, keep_from, book)
+            if keep_from - due
+            < book.reentry_lasts.get(int.from_bytes(key[:4], "big"), RULE_MAY_RETURN)
         }
     _forget_ids(member, member.advanced_to)
 
@@ -165,15 +168,6 @@ def settle(member: Member, book: RuleBook) -> None:
 def _forget_ids(member: Member, at: int) -> None:
     if member.ids and at - instant_of(member.newest) > IDS_KEPT:
         member.ids = b""
-
-
-def _reentry_matters(rule_id: int, due: int, now: int, book: RuleBook) -> bool:
-    rule = book.reentry_of.get(rule_id)
-    if rule is None:  # the rule may come back: its "once" should hold
-        return now - due < 400 * DAY
-    # Of a series it counts to when the run began, which the last step looks back to.
-    back = max(rule.when.steps) if isinstance(rule.when, Series) else 0
-    return rule.reentry.mode == "once" or now - due < rule.reentry.every + back
 
 
 def _is_duplicate(member: Member, event: Received) -> bool:

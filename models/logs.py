@@ -134,6 +134,12 @@ def settle(machine: Machine, log: Log, keep_from: int) -> None:
     del log.recent[:count]
 
 
+def is_unsettled(log: Log, keep_from: int) -> bool:
+    """Tell whether a log has recent events that ``settle`` would fold into the state."""
+    recent = log.recent
+    return bool(recent) and (len(recent) > KEPT_RECENT or at_of(recent[0].mark) < keep_from)
+
+
 def state_of(machine: Machine, log: Log) -> Log:
     """Return the state as it is after all events; not to be changed."""
     if not log.recent:

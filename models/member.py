@@ -28,7 +28,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 
 from models.labels import Labels, Tag
-from models.logs import Log, Seen
+from models.logs import Log
 from models.marks import MARK_SHIFT, RANK_BITS
 from models.rhythm import Rhythm
 from models.stages import LEAD, NEVER
@@ -286,9 +286,10 @@ def _aged(ring: list[int], base: int) -> list[int]:
 def _relative(member: Member, base: int) -> Member:
     """Return what of a member stands in its row: instants relative to ``base``, and no id.
 
-    Containers that hold no instants are the member's own.
+    Containers that hold no instants are the member's own. Small structs are tuples, which are
+    written alike and made sooner.
     """
-    row = copy(member)
+    row: Any = copy(member)
     row.id, row.anonymous = "", False
     row.advanced_to -= base
     row.stage_since = _past(row.stage_since, base)
@@ -313,19 +314,18 @@ def _relative(member: Member, base: int) -> Member:
         }
     if row.logs:
         row.logs = {
-            watch: {key: _relative_log(log, base) for key, log in logs.items()}
+            watch: {key: _relative_log(log, base, marks_base) for key, log in logs.items()}
             for watch, logs in row.logs.items()
         }
     if row.seen:
         row.seen = {code: place - places_base for code, place in row.seen.items()}
     if row.recent:
         row.recent = [
-            RecentItem(item.at - base, item.item_id, item.price, item.category)
-            for item in row.recent
+            (item.at - base, item.item_id, item.price, item.category) for item in row.recent
         ]
     if row.cart_changes:
         row.cart_changes = [
-            CartChange(change.mark - marks_base, change.item_id, change.quantity, change.price)
+            (change.mark - marks_base, change.item_id, change.quantity, change.price)
             for change in row.cart_changes
         ]
     if row.open:
@@ -338,7 +338,8 @@ def _relative(member: Member, base: int) -> Member:
         row.labels = _relative_labels(row.labels, base)
     if row.score is not None:
         row.score = _relative_score(row.score, base // DAY)
-    return row
+    relative: Member = row
+    return relative
 
 
 def _make_absolute(member: Member, base: int) -> None:
@@ -384,13 +385,9 @@ def _make_absolute(member: Member, base: int) -> None:
         _make_score_absolute(member.score, base // DAY)
 
 
-def _relative_log(log: Log, base: int) -> Log:
-    marks_base = base << MARK_SHIFT
-    return Log(
-        [_past(time, base) for time in log.times],
-        log.values,
-        [Seen(seen.mark - marks_base, seen.what, seen.id) for seen in log.recent],
-    )
+def _relative_log(log: Log, base: int, marks_base: int) -> Log:
+    recent: list[Any] = [(seen.mark - marks_base, seen.what, seen.id) for seen in log.recent]
+    return Log([_past(time, base) for time in log.times], log.values, recent)
 
 
 def _relative_trigger(trigger: OpenTrigger, base: int) -> OpenTrigger:

@@ -11,6 +11,7 @@ little from the one before moves nobody to and fro.
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import product, starmap
 from typing import NamedTuple
 
 import msgspec
@@ -55,13 +56,15 @@ def pack(scores: Rfm) -> int:
     return 1 + (recency - 1) * 25 + (frequency - 1) * 5 + monetary - 1
 
 
+ALL_SCORES: dict[int, Rfm] = {
+    pack(scores): scores for scores in starmap(Rfm, product(range(1, BEST + 1), repeat=3))
+}
+"""Every number that ``pack`` gives, and of what."""
+
+
 def unpack(packed: int) -> Rfm | None:
     """Return the scores of ``pack``; None for 0, of a member without any."""
-    if packed == 0:
-        return None
-    rest, monetary = divmod(packed - 1, 5)
-    recency, frequency = divmod(rest, 5)
-    return Rfm(recency + 1, frequency + 1, monetary + 1)
+    return ALL_SCORES.get(packed)
 
 
 def table_at(tables: tuple[RfmTable, ...], at: int) -> RfmTable | None:

@@ -30,10 +30,11 @@ from models.rules import (
     Rule,
     SegmentEntered,
     SegmentLeft,
+    Series,
     StageEntered,
     StageLeft,
 )
-from models.stages import STAGES, StageTable
+from models.stages import NEVER, STAGES, StageTable
 from models.watches import Reader, Watch, readings_of
 
 _ANY_KEY = ("",)
@@ -111,6 +112,10 @@ class RuleBook:
         self.rule_ids: dict[str, int] = {name: name_hash(name) for name in self.rules}
         self.reentry_of: dict[int, Rule] = {
             self.rule_ids[name]: rule for name, rule in self.rules.items()
+        }
+        # For how long it matters when a rule raised, in milliseconds.
+        self.reentry_lasts: dict[int, int] = {
+            rule_id: _reentry_lasts(rule) for rule_id, rule in self.reentry_of.items()
         }
         self.policy = policy
         self.limits = limits
@@ -238,6 +243,13 @@ class RuleBook:
             # Members are looked at every week then.
             parts = (*parts, "predicted")
         return name_hash(repr(parts))
+
+
+def _reentry_lasts(rule: Rule) -> int:
+    if rule.reentry.mode == "once":
+        return NEVER
+    # Of a series it counts to when the run began, which the last step looks back to.
+    return rule.reentry.every + (max(rule.when.steps) if isinstance(rule.when, Series) else 0)
 
 
 def _stages_of(rules: Iterable[Rule]) -> frozenset[int]:

@@ -12,11 +12,13 @@ from models.member import Member
 from models.rulebook import RuleBook
 from models.stages import NEVER
 
+_OF_TAGS = (Tagged, Untagged)
+
 
 def hear(member: Member, received: Received, book: RuleBook) -> None:
     """Fold what an event says of a tag."""
     event, at = received.event, received.at
-    if not isinstance(event, Tagged | Untagged):
+    if not isinstance(event, _OF_TAGS):
         return
     # What may be forgotten is forgotten first, so that whether the row was saved does not matter.
     forget(member, member.advanced_to - book.limits.allowed_lateness)

@@ -160,7 +160,7 @@ def _forget_one(member: Member, watch: Watch, but: str, book: RuleBook) -> None:
     """Make room for a key."""
     # Whether the row was saved in between must not decide which.
     by_key = member.logs[watch.id]
-    _prune(watch, by_key, member.advanced_to - book.limits.allowed_lateness, but)
+    _prune(member, watch, by_key, member.advanced_to - book.limits.allowed_lateness, but)
     if len(by_key) > watch.kept_keys:
         others = (key for key in by_key if key != but)
         del by_key[min(others, key=lambda key: (_newest(by_key[key]), key))]
@@ -284,17 +284,22 @@ def prune(member: Member, book: RuleBook) -> None:
     for watch_id, by_key in list(member.logs.items()):
         watch = book.watches.get(watch_id)
         if watch is not None:
-            if watch.source is not None:
-                # What a row leaves out it must not settle without.
-                for log in by_key.values():
-                    watch.source.fill(member, log, log.recent)
-            _prune(watch, by_key, keep_from, None)
+            _prune(member, watch, by_key, keep_from, None)
         if watch is None or not by_key:
             del member.logs[watch_id]
 
 
-def _prune(watch: Watch, by_key: dict[str, Log], keep_from: int, but: str | None) -> None:
+def _prune(
+    member: Member, watch: Watch, by_key: dict[str, Log], keep_from: int, but: str | None
+) -> None:
     for key, log in list(by_key.items()):
+        if log.recent and not logs.is_unsettled(log, keep_from):
+            if watch.source is not None:
+                watch.source.leave_out(log)
+            continue
+        if watch.source is not None:
+            # What a row leaves out it must not settle without.
+            watch.source.fill(member, log, log.recent)
         logs.settle(watch.machine, log, keep_from)
         is_over = not log.recent and watch.machine.is_over(log, keep_from)
         if watch.source is not None:
