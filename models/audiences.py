@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from models.conditions import Test, Turns, test_of, turns_of
+from models.conditions import Test, Turn, test_of, turn_of_test
 from models.facts import ACTIVITY
 from models.ids import name_hash
 from models.member import Member
@@ -26,6 +26,7 @@ from models.rules import (
     RfmIs,
     SpendIs,
 )
+from models.stages import NEVER
 
 STAGE_MOVED, SEGMENT_MOVED, RFM_MOVED = "stage moved", "segment moved", "rfm moved"
 
@@ -70,15 +71,14 @@ class Compiled(NamedTuple):
     segment: Segment
     concerned_by: frozenset[str]
     is_in: Test
-    turns: tuple[Turns, ...]
+    turns: tuple[Turn, ...]
 
-    def turns_within(self, member: Member, after: int, to: int) -> list[int]:
-        """Return, in order, the instants from then to then at which time may change who is in.
-
-        The first is exclusive.
-        """
-        found = [turn for turns in self.turns for turn in turns(member) if after < turn <= to]
-        return sorted(found) if len(found) > 1 else found
+    def next_turn(self, member: Member, after: int) -> int:
+        """Return the first instant after ``after`` at which time may change who is in."""
+        earliest = NEVER
+        for turn in self.turns:
+            earliest = min(earliest, turn(member, after))
+        return earliest
 
 
 def compiled(segments: Iterable[Segment]) -> tuple[Compiled, ...]:
@@ -93,7 +93,7 @@ def _compiled(segment: Segment) -> Compiled:
         segment,
         frozenset(news for one in wanted for news in _news(one)),
         test_of(segment.condition, segment.purpose),
-        tuple(turns for one in wanted if (turns := turns_of(one)) is not None),
+        tuple(turn for one in wanted if (turn := turn_of_test(one)) is not None),
     )
 
 

@@ -36,11 +36,12 @@ def next_due(member: Member, book: RuleBook, to: int = NEVER) -> int:
         inside = one.id in segments
         if one.is_in(member, done) is not inside:
             return done + 1  # the configuration is another one
-        if one.turns:
-            for turn in one.turns_within(member, done, to):
-                if one.is_in(member, turn) is not inside:
-                    earliest, to = turn, turn - 1
-                    break
+        turn = one.next_turn(member, done) if one.turns else NEVER
+        while turn <= to:
+            if one.is_in(member, turn) is not inside:
+                earliest, to = turn, turn - 1
+                break
+            turn = one.next_turn(member, turn)
     return earliest
 
 
@@ -114,11 +115,13 @@ def _began(member: Member, one: Compiled, at: int, inside: bool) -> int:
     """Return since when, from ``at`` on, the member has been inside (or outside) until now."""
     now = member.advanced_to
     began = at if one.is_in(member, at) is inside else None
-    for turn in one.turns_within(member, at, now):
+    turn = one.next_turn(member, at)
+    while turn <= now:
         if one.is_in(member, turn) is not inside:
             began = None
         elif began is None:
             began = turn
+        turn = one.next_turn(member, turn)
     return now if began is None else began
 
 

@@ -27,7 +27,7 @@ from models.rules import (
     Rule,
     SpendIs,
 )
-from models.stages import BANDS, STAGES
+from models.stages import BANDS, NEVER, STAGES
 from models.times import MAX_INSTANT
 
 # The ring of 28-day cells, beyond which spend in a window is not known.
@@ -37,7 +37,7 @@ LONGEST_SPEND = CELLS * CELL
 ACTIVE = STAGES.index("active")
 
 Test: TypeAlias = Callable[[Member, int], bool]
-Turns: TypeAlias = Callable[[Member], list[int]]
+Turn: TypeAlias = Callable[[Member, int], int]
 
 
 class Asks(Protocol):
@@ -155,24 +155,37 @@ def _test_of(wanted: Requirement, purpose: str) -> Test:
             return lambda member, _: _is_predicted(member, prediction)
 
 
-def turns_of(wanted: Requirement) -> Turns | None:
-    """Return a function that gives the instants at which time alone may change whether it holds.
+def turn_of_test(wanted: Requirement) -> Turn | None:
+    """Return a function that gives the first instant after another at which time may turn it.
 
-    They may lie in the past. None when time alone changes nothing; tags, segments and RFM have
-    deadlines of their own.
+    That is when time alone may change whether it holds of a member; ``NEVER`` for none. None when
+    time alone changes nothing; tags, segments and RFM have deadlines of their own.
     """
     match wanted:
         case OrdersAre(within=int(within)):
-            return lambda member: [order + within for order in member.orders]
+            return lambda member, after: _first(member.orders, within, after)
         case SpendIs(within=int(within)):
-            return lambda member: [
-                leaves_at(cell, within, turn_of(member.id)) for cell in member.ring[::3]
-            ]
+            return lambda member, after: _first_to_leave(member, within, after)
         case LastWas(what=what, older_than=older, newer_than=newer):
             last = _LAST[what]
-            spans = [span for span in (older, newer) if span is not None]
-            return lambda member: [last(member) + span for span in spans]
+            spans = sorted(span for span in (older, newer) if span is not None)
+            return lambda member, after: _first(spans, last(member), after)
     return None
+
+
+def _first(instants: Sequence[int], later: int, after: int) -> int:
+    """Return the first of the instants, in order and so much later, that follows ``after``."""
+    for instant in instants:
+        if instant + later > after:
+            return instant + later
+    return NEVER
+
+
+def _first_to_leave(member: Member, within: int, after: int) -> int:
+    """Return when the first cell of the ring leaves a window after ``after``."""
+    turn = turn_of(member.id)
+    leave = (leaves_at(cell, within, turn) for cell in member.ring[::3])
+    return min((instant for instant in leave if instant > after), default=NEVER)
 
 
 def _last_was(last: Callable[[Member], int], older: int, newer: int) -> Test:

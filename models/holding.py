@@ -27,9 +27,9 @@ def rank_of(member: Member, candidate: Candidate) -> Rank:
 
 def next_release(member: Member) -> int:
     """Return when the first candidate that waits is asked again, or ``NEVER``."""
-    if member.standing is None:
+    if member.standing is None or not member.standing.held:
         return NEVER
-    return min((held.release for held in member.standing.held), default=NEVER)
+    return min(held.release for held in member.standing.held)
 
 
 def window_end(member: Member, rule: Rule, book: RuleBook) -> int | None:

@@ -53,7 +53,7 @@ def _worth(tag: Tag, name: str, member: Member) -> tuple[bool, int, str]:
 
 def next_due(member: Member) -> int:
     """Return when the first tag expires, or ``NEVER``."""
-    if member.labels is None:
+    if member.labels is None or not member.labels.tags:
         return NEVER
     done = member.advanced_to
     return min(
