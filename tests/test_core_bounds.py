@@ -183,6 +183,18 @@ def test_no_instant_is_lost_in_a_row() -> None:
         assert decode(row, "m1", False) == before
 
 
+def test_what_a_row_has_no_room_for_stays_with_the_member() -> None:
+    life = Life(shipped_book())
+    life.sees("register", NOON)
+    member = life.member
+    member.profile = {f"a.{number}": ("word " * 100, NOON) for number in range(64)}
+    before = deepcopy(member)
+    row = encode(member, 0, 0)
+    assert member == before
+    assert len(row) <= MAX_ROW_BYTES
+    assert decode(row, "m1", False).profile == {}
+
+
 def test_an_empty_member_has_a_small_row_and_nothing_due() -> None:
     book = shipped_book()
     member = Member("m1", False)

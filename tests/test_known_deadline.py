@@ -1,14 +1,21 @@
-"""Who knows a member's next deadline need not have it looked for: nothing else changes."""
+"""Who knows a member's next deadline need not have it looked for: nothing else changes.
+
+Nor does it when one part of the member is looked through only as far as the others' deadlines.
+"""
 
 from random import Random
 
 import pytest
 from core_builders import DAY, HOUR, MINUTE, NOON, Life, arrived, event, random_log, whole_book
 
+from models import absence, belonging, dated, watching
 from models.engine import handle, next_due
+from models.holding import next_release
 from models.member import Member, encode
 from models.outcome import Context
+from models.overtaking import next_close
 from models.times import SECOND
+from models.transitions import next_stage_due
 
 
 @pytest.mark.parametrize("step", [7 * MINUTE, 5 * HOUR, 9 * DAY])
@@ -39,3 +46,25 @@ def test_what_is_due_at_the_events_own_instant_is_not_passed_over() -> None:
     (one,) = arrived([event("visit", due)])
     handle(life.member, one, Context(book), due)
     assert next_due(life.member, book) > due
+
+
+@pytest.mark.parametrize("step", [7 * MINUTE, 5 * HOUR, 9 * DAY])
+def test_the_next_deadline_is_the_first_that_any_part_tells_by_itself(step: int) -> None:
+    book = whole_book(assume_consent=True)
+    far = (watching.next_due, dated.next_due, belonging.next_due)
+    near = (absence.next_due, next_stage_due, next_close)
+    firsts = set()
+    for seed in range(25):
+        member = Member("m1", False)
+        for one in arrived(random_log(Random(seed), step)):
+            if one.event.member_id != "m1":
+                continue
+            handle(member, one, Context(book))
+            told = [part(member, book) for part in (*far, *near)]
+            due = min(*told, next_release(member))
+            assert next_due(member, book) == due
+            firsts.update(part for part, own in zip(far, told, strict=False) if own == due)
+            for part, own in zip(far, told, strict=False):
+                assert part(member, book, own) == own
+                assert part(member, book, own - 1) >= own
+    assert firsts, "a part that takes longer must come first now and then"

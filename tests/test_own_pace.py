@@ -63,6 +63,18 @@ def test_a_drop_is_told_to_the_second_by_two_sums_that_decay(tmp_path: Path) -> 
     assert ratio(since - HOUR) > 0.3 > ratio(since + HOUR)
 
 
+def test_a_drop_that_is_due_first_is_seen_however_short_the_look(tmp_path: Path) -> None:
+    one = life(tmp_path, {"activity_drop": {"below": 0.6, "for": "30d"}})
+    ahead = []
+    # After half a year of daily visits too few, none of which ends the drop that has begun before.
+    for gap in (*[DAY] * 200, 16 * DAY, *[2 * HOUR] * 3):
+        one.sees("visit", max(one.member.advanced_to, NOON) + gap)
+        due = watching.next_due(one.member, one.book)
+        ahead.append(due - one.member.advanced_to)
+        assert watching.next_due(one.member, one.book, due) == due
+    assert 0 < min(ahead) < 30 * DAY < ahead[199]
+
+
 def test_an_activity_long_past_is_forgotten(tmp_path: Path) -> None:
     one = life(tmp_path, DROP)
     for day in range(10):
