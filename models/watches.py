@@ -146,7 +146,7 @@ class Watch:
         self.ends = isinstance(when, Series | LateForMember)
         # Time alone makes it due: no event does so at its own instant.
         self.waits = isinstance(when, Series | LateForMember | ActivityDrop)
-        # What it waits for lasts so long at least: it is not due sooner after all that it tells of.
+        # So long after the first instant that its log tells of it is due, at the earliest.
         self.lasting = 0
         # What completes it is named by its own id.
         self.named = isinstance(when, Count | Sum | Sequence)

@@ -186,8 +186,10 @@ def next_due(member: Member, book: RuleBook, to: int = NEVER) -> int:
 
 
 def _oldest(log: Log) -> int:
-    """Return the first instant that a log tells of."""
-    return min(log.times) if log.times else at_of(log.recent[0].mark) if log.recent else NEVER
+    """Return the first instant that a log tells of, or ``NEVER``."""
+    if log.times:
+        return min(log.times)
+    return at_of(log.recent[0].mark) if log.recent else NEVER
 
 
 def _timed(member: Member, book: RuleBook) -> Iterator[Watch]:
