@@ -10,6 +10,7 @@ import msgspec
 from models.blending import BlendState
 from models.btyd import BgNbd
 from models.features import Population
+from models.leveling import Level
 from models.logistic import Logistic
 from models.next_order import NextOrderCheckpoint
 from models.quality import Tally
@@ -108,3 +109,4 @@ class Checkpoint(msgspec.Struct, frozen=True):
     everyone: Tally
     value: ValueCheckpoint
     next_order: NextOrderCheckpoint
+    level: Level = msgspec.field(default_factory=Level)

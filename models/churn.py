@@ -4,7 +4,8 @@ Three opinions, blended in log odds. The *direct* twin answers the question itse
 old as the horizon. The *weekly* twin answers it for 7 days, from labels of a week ago, and is
 rolled forward over weeks in which the member does nothing; so it notices soon when members change.
 BG/NBD knows the shape of such data before anything was learned. How much each counts is in the
-parameters: the trainer says what has earned what.
+parameters: the trainer says what has earned what, and how far the level of all is behind
+(``models.leveling``).
 """
 
 import math
@@ -22,6 +23,7 @@ from models.features import (
     FEATURES,
     KNOWN,
     MEMBER,
+    OF_CHURN,
     ROLLING,
     TABLES,
     USUAL,
@@ -51,7 +53,10 @@ class Blend(msgspec.Struct, frozen=True):
 
 
 class Churn(msgspec.Struct, frozen=True):
-    """Everything that scores of one version are made from."""
+    """Everything that scores of one version are made from.
+
+    ``shift``: log odds that are added to what the opinions come to.
+    """
 
     horizon: int
     population: Population
@@ -59,6 +64,7 @@ class Churn(msgspec.Struct, frozen=True):
     weekly: Logistic | None
     bgnbd: BgNbd | None
     blend: Blend
+    shift: float = 0.0
 
 
 class Opinions(NamedTuple):
@@ -101,6 +107,12 @@ class Scorer:
         """Return what each part says, also one that does not count."""
         return Opinions(*self._opinions(rhythm, day))
 
+    def unshifted(self, opinions: Opinions) -> float | None:
+        """Return the log odds that opinions come to, without the shift; None where none counts."""
+        shares = _shares(self.churn)
+        told = [getattr(opinions, part) * share for part, share in shares.items()]
+        return sum(told) if told else None
+
     @cached_property
     def _opinions(self) -> Callable[[Rhythm, int], tuple[float | None, ...]]:
         fused = _fused(_Shape.of(self.churn), None).given(_numbers(self.churn))
@@ -114,11 +126,11 @@ class Scorer:
         direct = self.churn.direct
         if direct is None:
             return ()
-        x = features(rhythm, day, self.churn.population)
+        x = features(rhythm, day, self.churn.population)[:OF_CHURN]
         parts = [
-            Reason(feature.name, (value - mean) / math.sqrt(variance) * weight)
-            for feature, value, mean, variance, weight in zip(
-                FEATURES, x, direct.means, direct.variances, direct.weights, strict=True
+            Reason(name, (value - mean) / math.sqrt(variance) * weight)
+            for name, value, mean, variance, weight in zip(
+                _NAMES, x, direct.means, direct.variances, direct.weights, strict=True
             )
             if variance
         ]
@@ -148,7 +160,7 @@ class _Shape(NamedTuple):
         )
 
 
-_NAMES = tuple(feature.name for feature in FEATURES)
+_NAMES = tuple(feature.name for feature in FEATURES[:OF_CHURN])
 _ROLLING = _NAMES[:ROLLING]
 _AHEAD = "_ahead"
 
@@ -194,7 +206,7 @@ else:
 """
 # ``sigmoid``, written out.
 _BLEND = """
-blended = {blended}
+blended = {blended} + shift
 p = 1.0 / (1.0 + exp(-blended)) if blended > -FAR else 0.0
 """
 _KNOWN = {
@@ -216,6 +228,7 @@ def _numbers(churn: Churn) -> dict[str, float]:
     last, between, rest = _steps(churn.horizon)
     numbers = dict(zip(USUAL, usual(churn.population), strict=True))
     numbers |= {"base": churn.population.base, "horizon": float(churn.horizon)}
+    numbers |= {"shift": churn.shift}
     numbers |= {"until_last_week": last, "rest": rest}
     numbers |= {f"share_{week}": share for week, share in enumerate(between)}
     if churn.direct is not None:

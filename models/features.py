@@ -51,13 +51,6 @@ FEATURES: tuple[Feature, ...] = (
         (1.0, 1.0),
     ),
     Feature(
-        "often_14",
-        "log(1 + d14)",
-        "purchase days decayed with half-life 14",
-        "how often, lately",
-        (0.5, 0.5),
-    ),
-    Feature(
         "overdue",
         "logit of P(gap > silence + 30 | gap > silence), the member's own log-normal gap, within 8",
         "sums of log gaps and their squares",
@@ -69,13 +62,6 @@ FEATURES: tuple[Feature, ...] = (
         "(log(1 + silence) - own mean of log(1 + gap)) / own deviation, within 6",
         "sums of log gaps and their squares",
         "how unusual the silence is for this member",
-        (0.0, 1.5),
-    ),
-    Feature(
-        "late_ratio",
-        "log((1 + silence) / (1 + own mean gap))",
-        "first and last day, number of gaps",
-        "silence in units of the member's own gap",
         (0.0, 1.5),
     ),
     Feature(
@@ -91,13 +77,6 @@ FEATURES: tuple[Feature, ...] = (
         "purchase days decayed with half-lives 30 and 90",
         "faster or slower than this quarter",
         (0.0, 0.5),
-    ),
-    Feature(
-        "late_longest",
-        "log((1 + silence) / (1 + max(longest gap, own mean gap)))",
-        "the longest gap",
-        "longer away than ever before",
-        (0.0, 1.5),
     ),
     Feature(
         "own",
@@ -149,18 +128,18 @@ FEATURES: tuple[Feature, ...] = (
         (15.0, 8.0),
     ),
     Feature(
+        "late_trend",
+        "late * trend_short",
+        "as late and trend_short",
+        "being late says another thing of who has just bought much",
+        (0.0, 1.0),
+    ),
+    Feature(
         "looked",
         "log(1 + days since the last view)",
         "day of the last view",
         "still comes to look",
         (_LONG_AGO, 2.0),
-    ),
-    Feature(
-        "looks_3",
-        "log(1 + views, half-life 3)",
-        "decayed views",
-        "looks right now",
-        (0.0, 0.7),
     ),
     Feature(
         "looks_14",
@@ -205,13 +184,6 @@ FEATURES: tuple[Feature, ...] = (
         (0.0, 2.0),
     ),
     Feature(
-        "looks_often",
-        "log(1 + views, half-life 14) * log(1 + d90)",
-        "as looks_14 and often_90",
-        "looking says less of who buys often anyway",
-        (0.0, 2.0),
-    ),
-    Feature(
         "seen_late",
         "late, with the days since the last view or purchase for silence; 0 for who never looked",
         "as late, day of the last view",
@@ -225,13 +197,64 @@ FEATURES: tuple[Feature, ...] = (
         "very late is not twice as bad as late",
         (0.0, 3.0),
     ),
+    Feature(
+        "looks_trending",
+        "looks_14 * looks_trend",
+        "decayed views",
+        "a trend says more of who looks a lot",
+        (0.0, 1.5),
+    ),
+    Feature(
+        "looks_late",
+        "looks_14 * seen_late",
+        "as looks_14 and seen_late",
+        "a pause that is unusual says more of who looks a lot",
+        (0.0, 1.5),
+    ),
+    Feature(
+        "looks_buying",
+        "looks_14 * trend_short",
+        "as looks_14 and trend_short",
+        "looks more and buys less, or the other way round",
+        (0.0, 0.7),
+    ),
+    Feature(
+        "looked_after_often",
+        "looked_after * often_90",
+        "as looked_after and often_90",
+        "coming to look again says less of who buys often anyway",
+        (0.0, 1.5),
+    ),
+    Feature(
+        "often_14",
+        "log(1 + d14)",
+        "purchase days decayed with half-life 14",
+        "how often, lately",
+        (0.5, 0.5),
+    ),
+    Feature(
+        "late_ratio",
+        "log((1 + silence) / (1 + own mean gap))",
+        "first and last day, number of gaps",
+        "silence in units of the member's own gap",
+        (0.0, 1.5),
+    ),
+    Feature(
+        "late_longest",
+        "log((1 + silence) / (1 + max(longest gap, own mean gap)))",
+        "the longest gap",
+        "longer away than ever before",
+        (0.0, 1.5),
+    ),
 )
 
 SCHEMA = blake2b(msgspec.json.encode(FEATURES), digest_size=8).hexdigest()
 
 # The first so many features change in a known way while a member does nothing; what a member will
 # look at is not known.
-ROLLING = 15
+ROLLING = 13
+# So many are what churn is told from; the others are the value model's alone.
+OF_CHURN = 26
 # Days that a decayed count can hold at most: one purchase a day, for ever.
 _SPAN7, _SPAN30, _SPAN90 = 7.0 / log(2.0), 30.0 / log(2.0), 90.0 / log(2.0)
 
@@ -347,35 +370,33 @@ spent_90 = log1p(spent * at90) if spent > 0.0 else 0.0
 late_squared = late * late
 often_known = log1p(often30) * log_gaps
 often_late = often_90 * late
+late_trend = late * trend_short
 silence_tenure = log_silence * log_tenure
 """
 
-# The other features at the end of ``day``.
+# What is told of looks at the end of ``day``.
 VIEWS = """
 looks = rhythm.looks
-if looks is None:
+cart_open = 1.0 if looks is not None and looks.cart_day > first_day + span else 0.0
+if looks is None or not looks.day:
     looked = LONG_AGO
-    looks_3 = looks_14 = cart_open = looks_trend = 0.0
-    looked_silence = looked_after = looked_much = looks_often = seen_late = 0.0
+    looks_14 = looks_trend = looked_silence = looked_after = looked_much = seen_late = 0.0
+    looks_trending = looks_late = looks_buying = looked_after_often = 0.0
 else:
-    cart_open = 1.0 if looks.cart_day > first_day + span else 0.0
-    if looks.day:
-        since = day - looks.day
-        left3, left14, left30, looked = VIEW[since]
-        short = looks.short / UNIT * left3
-        looks_3 = log1p(short)
-        looks_14 = log1p(looks.middle / UNIT * left14)
-        looks_trend = log((short / 3.0 + 0.02) / (looks.long / UNIT * left30 / 30.0 + 0.02))
-        looked_silence = log_silence
-        looked_after = log1p(silence - since) if silence > since else 0.0
-        looked_much = looked * looks_14
-        looks_often = looks_14 * often_90
-        unseen = ((looked if silence > since else log_silence) - mean) / deviation
-        seen_late = 6.0 if unseen > 6.0 else -6.0 if unseen < -6.0 else unseen
-    else:
-        looked = LONG_AGO
-        looks_3 = looks_14 = looks_trend = 0.0
-        looked_silence = looked_after = looked_much = looks_often = seen_late = 0.0
+    since = day - looks.day
+    left3, left14, left30, looked = VIEW[since]
+    short = looks.short / UNIT * left3
+    looks_14 = log1p(looks.middle / UNIT * left14)
+    looks_trend = log((short / 3.0 + 0.02) / (looks.long / UNIT * left30 / 30.0 + 0.02))
+    looked_silence = log_silence
+    looked_after = log1p(silence - since) if silence > since else 0.0
+    looked_much = looked * looks_14
+    unseen = ((looked if silence > since else log_silence) - mean) / deviation
+    seen_late = 6.0 if unseen > 6.0 else -6.0 if unseen < -6.0 else unseen
+    looks_trending = looks_14 * looks_trend
+    looks_late = looks_14 * seen_late
+    looks_buying = looks_14 * trend_short
+    looked_after_often = looked_after * often_90
 seen_late_squared = seen_late * seen_late
 """
 

@@ -9,7 +9,7 @@ import numpy as np
 from river.compose import Pipeline
 from river.linear_model import LogisticRegression
 from river.optim import SGD, AdaGrad, Newton
-from river.optim.base import Optimizer
+from river.optim.base import Optimizer, Scheduler
 from river.preprocessing import StandardScaler
 from river.utils import VectorDict
 
@@ -24,7 +24,19 @@ ADAPTIVE = "adaptive"
 NEWTON = "newton"
 _INTERCEPT_RATE = 0.01
 # As if so much had been seen of every feature before there is data: small shops are not overfitted.
-_CURVATURE = 100.0
+_CURVATURE = 200.0
+
+
+class _Settling(Scheduler):
+    """Learns the intercept fast, then as the mean of what has been seen, then of some thousand.
+
+    A week of sales must not move the level of a month; how far the level is behind is said by
+    ``models.leveling``.
+    """
+
+    def get(self, t: int) -> float:
+        """Return the rate after ``t`` labels."""
+        return max(0.002, min(0.02, 30.0 / (t + 1)))
 
 
 class Learner:
@@ -43,7 +55,8 @@ class Learner:
             self._optimizer._ensure_features(self._names)
         self._scaler: Any = StandardScaler()
         self._model: Any = LogisticRegression(
-            optimizer=self._optimizer, intercept_lr=_INTERCEPT_RATE
+            optimizer=self._optimizer,
+            intercept_lr=_Settling() if kind == NEWTON else _INTERCEPT_RATE,
         )
         for feature in FEATURES[:width]:
             mean, deviation = feature.usual

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 from msgspec.structs import replace
 
 from models.churn import Scorer
-from models.features import FEATURES, Population, features
+from models.features import FEATURES, OF_CHURN, Population, features
 from models.next_order import usual
 from models.rhythm import Rhythm
 
@@ -55,7 +55,7 @@ def _is_below(feature: str) -> Callable[[Member], bool]:
 CODES: dict[str, Code] = {
     "silence": Code(
         (
-            *("overdue", "late", "late_ratio", "late_longest", "late_squared", "often_late"),
+            *("overdue", "late", "late_squared", "late_trend", "often_late"),
             *("silence_tenure", "looked_silence", "seen_late", "seen_late_squared"),
         ),
         ("silent for longer than usual for this member", "沉默时间超过该会员的平常间隔"),
@@ -64,7 +64,7 @@ CODES: dict[str, Code] = {
         lambda member: not _is_late(member),
     ),
     "frequency": Code(
-        ("often_90", "often_14", "often_known"),
+        ("often_90", "often_known"),
         ("has bought less often than most lately", "近期购买少于多数会员"),
         ("has bought more often than most lately", "近期购买多于多数会员"),
         _is_below("often_90"),
@@ -100,8 +100,8 @@ CODES: dict[str, Code] = {
     ),
     "interest": Code(
         (
-            *("looked", "looks_3", "looks_14", "looks_trend", "cart_open"),
-            *("looked_after", "looked_much", "looks_often"),
+            *("looked", "looks_14", "looks_trend", "looks_trending", "cart_open"),
+            *("looked_after", "looked_after_often", "looked_much", "looks_late", "looks_buying"),
         ),
         ("comes to look less than most", "浏览少于多数会员"),
         ("comes to look more than most", "浏览多于多数会员"),
@@ -129,7 +129,7 @@ def among(scorer: Scorer, rhythms: Iterable[Rhythm], day: int) -> Scorer:
     churn = scorer.churn
     if churn.direct is None:
         return scorer
-    vectors = [features(rhythm, day, churn.population) for rhythm in rhythms]
+    vectors = [features(rhythm, day, churn.population)[:OF_CHURN] for rhythm in rhythms]
     if not vectors:
         return scorer
     means = tuple(fsum(column) / len(vectors) for column in zip(*vectors, strict=True))
@@ -145,10 +145,10 @@ def because(scorer: Scorer, rhythm: Rhythm, day: int, most: int = 3) -> tuple[Be
     if direct is None:
         return ()
     population = scorer.churn.population
-    x = features(rhythm, day, population)
-    above = {f.name: value - mean for f, value, mean in zip(FEATURES, x, direct.means, strict=True)}
+    seen = zip(FEATURES, features(rhythm, day, population), direct.means, strict=False)
+    above = {feature.name: value - mean for feature, value, mean in seen}
     member = Member(rhythm, day, population, above)
-    moved = dict(scorer.reasons(rhythm, day, len(FEATURES)))
+    moved = dict(scorer.reasons(rhythm, day, OF_CHURN))
     together = {code: sum(moved.get(name, 0.0) for name in CODES[code].features) for code in CODES}
     ranked = sorted(together.items(), key=lambda one: (-abs(one[1]), one[0]))
     told = [(code, log_odds) for code, log_odds in ranked if _holds(CODES[code], log_odds, member)]

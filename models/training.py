@@ -22,18 +22,19 @@ from models.btyd_fit import fit_bgnbd
 from models.checkpoint import Checkpoint, Sums, TwinState
 from models.churn import WEEK, Blend, Churn, Opinions, Scorer
 from models.drift import REGULAR, SELDOM_AWAY, Drift
-from models.features import FEATURES, ROLLING, SCHEMA, Population, features
+from models.features import OF_CHURN, ROLLING, SCHEMA, Population, features
 from models.learning import ADAPTIVE, NEWTON, STEADY, Learner
-from models.logistic import Logistic
+from models.leveling import Level
+from models.logistic import Logistic, log_odds
 from models.model import Decision, Figures, Model
 from models.next_order_training import NextOrderTrainer
 from models.predictions import HORIZON, LONGEST, SHORTEST
 from models.quality import Tally, log_loss
 from models.value_training import ValueTrainer
 
-# A twin speaks once it has learned so many labels, and over those of about the last week lost no
-# more than this multiple of what BG/NBD lost.
-LEAST_LABELS = 1000
+# A twin speaks once it has learned so many labels (Newton's steps need fewer than plain ones), and
+# over those of about the last week lost no more than this multiple of what BG/NBD lost.
+LEAST_LABELS = {NEWTON: 400, STEADY: 1000, ADAPTIVE: 1000}
 _NO_WORSE = 1.2
 _TRIAL_KEEP = 0.5 ** (1 / 7)
 # BG/NBD is fitted on the last day of epoch weeks.
@@ -87,7 +88,8 @@ class Twin:
         """End a day; return what it decided: ``trusted``, ``promoted`` or nothing."""
         if not self.trusted:
             mine, anchor, labels = self._trial
-            self.trusted = self.champion.labels >= LEAST_LABELS and mine <= anchor * _NO_WORSE
+            enough = LEAST_LABELS[self.champion.kind]
+            self.trusted = self.champion.labels >= enough and mine <= anchor * _NO_WORSE
             if labels:
                 self._trial = [lost * _TRIAL_KEEP for lost in self._trial]
             return "trusted" if self.trusted else None
@@ -149,10 +151,11 @@ class Trainer:
         self._population = self._sums.population()
         self._populations: dict[int, Population] = {}
         # What is known of a member goes together in many ways; a week's labels follow changes.
-        self._direct = Twin(Learner(NEWTON, len(FEATURES)), Learner(STEADY, len(FEATURES)))
+        self._direct = Twin(Learner(NEWTON, OF_CHURN), Learner(STEADY, OF_CHURN))
         self._weekly = Twin(Learner(STEADY, ROLLING), Learner(ADAPTIVE, ROLLING))
         self._bgnbd: BgNbd | None = None
         self._blend = BlendState()
+        self._level = Level()
         self._drift = Drift()
         self._active = Tally()
         self._everyone = Tally()
@@ -222,7 +225,9 @@ class Trainer:
         gaps = [bought.gap for bought in self._take(day) if bought.gap > 0]
         for question, _ in self._answers(day):
             self._tell(question, self._population)
+        self._watch_level(day)
         decisions = [*self._learn_week(day), *self._learn_horizon(day)]
+        self._level.claim(day + 1)
         for gap in gaps:
             self._sums.add_gap(gap)
         self._population = self._sums.population()
@@ -282,6 +287,16 @@ class Trainer:
         regulars = [each for each in residuals[: answers // REGULAR] if each[0] < SELDOM_AWAY]
         return self._watch(day, regulars) + _decided(day, "weekly", self._weekly)
 
+    def _watch_level(self, day: int) -> None:
+        """Compare what the blend says of the active members of a day with what its weeks say."""
+        self._level.fade()
+        for question, _ in self._answers(day):
+            if day - question.rhythm.last_day < self.horizon:
+                opinions = self._scorer.opinions(question.rhythm, day)
+                blended = self._scorer.unshifted(opinions)
+                if opinions.weekly is not None and blended is not None:
+                    self._level.compare(opinions.weekly, blended)
+
     def _watch(self, day: int, regulars: list[tuple[float, float]]) -> list[Decision]:
         """Look for drift, once all parts count; before, models change more than members do."""
         if not regulars or not self._direct.trusted:
@@ -312,6 +327,7 @@ class Trainer:
                 self._everyone.add(question.p, churned)
                 if asked_on - rhythm.last_day < self.horizon:
                     self._active.add(question.p, churned)
+                    self._level.answer(question.version, log_odds(question.p), churned)
         return _decided(day, "direct", self._direct)
 
     def _anchor(self, question: Question, days: int) -> float:
@@ -347,6 +363,7 @@ class Trainer:
         first = self._first_open(day)
         for known in [known for known in self._questions if known < first]:
             del self._questions[known]
+        self._level.forget(first)
         oldest = self.oldest
         assert oldest is not None
         for known in [known for known in self._populations if known < oldest]:
@@ -364,6 +381,7 @@ class Trainer:
             weekly=self._weekly.snapshot(),
             bgnbd=self._bgnbd,
             blend=_AFTER_ALARM if self._drift.adapting_until is not None else self._blend.blend(),
+            shift=0.0 if self.closed is None else self._level.shift_of(self.closed + 1),
         )
 
     def _figures(self) -> Figures:
@@ -393,6 +411,7 @@ class Trainer:
             weekly=self._weekly.state,
             bgnbd=self._bgnbd,
             blend=deepcopy(self._blend),
+            level=deepcopy(self._level),
             drift=self._drift.state,
             residual=self._residual,
             active=deepcopy(self._active),
@@ -418,6 +437,7 @@ class Trainer:
         trainer._weekly = Twin.restored(checkpoint.weekly)
         trainer._bgnbd = checkpoint.bgnbd
         trainer._blend = deepcopy(checkpoint.blend)
+        trainer._level = deepcopy(checkpoint.level)
         trainer._drift = Drift(checkpoint.drift)
         trainer._residual = checkpoint.residual
         trainer._active = deepcopy(checkpoint.active)

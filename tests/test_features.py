@@ -11,6 +11,7 @@ from told_days import told
 
 from models.features import (
     FEATURES,
+    OF_CHURN,
     ROLLING,
     SCHEMA,
     Feature,
@@ -69,6 +70,7 @@ def by_hand(days, now, usual):
         "late_longest": math.log1p(silence) - math.log1p(max([own_gap, *gaps])),
         "own": math.log((lost + 21 * usual.base) / (len(asked) - lost + 21 * (1 - usual.base))),
         "late_squared": late**2,
+        "late_trend": late * math.log(rates[7] / rates[30]),
         "often_known": math.log1p(decayed[30]) * math.log1p(n),
         "silence_tenure": math.log1p(silence) * math.log1p(tenure),
     }
@@ -119,7 +121,7 @@ def test_a_cart_without_any_view_is_seen():
     assert found == {**never, "cart_open": 1.0}
 
 
-LOOKING = [feature.name for feature in FEATURES[ROLLING:]]
+LOOKING = [feature.name for feature in FEATURES[ROLLING:OF_CHURN]]
 
 
 def test_looks_are_what_their_formulas_say():
@@ -135,7 +137,10 @@ def test_looks_are_what_their_formulas_say():
         "looked_silence": math.log1p(10),
         "looked_after": math.log1p(6),
         "looked_much": math.log1p(4) * math.log1p(views),
-        "looks_often": found["often_90"] * math.log1p(views),
+        "looks_trending": math.log1p(views) * found["looks_trend"],
+        "looks_late": math.log1p(views) * found["seen_late"],
+        "looks_buying": math.log1p(views) * found["trend_short"],
+        "looked_after_often": math.log1p(6) * found["often_90"],
     }
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, abs=0.02), name

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from models.btyd import BgNbd
 from models.churn import Blend, Churn, Scorer
-from models.features import FEATURES, ROLLING, Population, features
+from models.features import FEATURES, OF_CHURN, ROLLING, Population, features
 from models.logistic import Logistic
 from models.rhythm import Rhythm, bought, carted, looked, refunded
 
@@ -57,10 +57,11 @@ def any_churn(rng: random.Random) -> Churn:
     return Churn(
         rng.choice(HORIZONS),
         any_population(rng),
-        any_logistic(rng, len(FEATURES)) if rng.random() < 0.8 else None,
+        any_logistic(rng, OF_CHURN) if rng.random() < 0.8 else None,
         any_logistic(rng, ROLLING) if rng.random() < 0.8 else None,
         BgNbd(*(rng.uniform(0.01, top) for top in (3, 90, 5, 9))) if rng.random() < 0.8 else None,
         Blend(*(rng.choice(((1 / 3, 1 / 3, 1 / 3), shares)))),
+        rng.choice((0.0, rng.gauss(0, 0.5))),
     )
 
 
@@ -112,9 +113,7 @@ def test_a_version_scores_with_its_own_numbers_whatever_came_before_it() -> None
 @pytest.mark.parametrize("strange", [float("inf"), float("-inf"), float("nan")])
 def test_numbers_that_are_none_are_never_names(strange: float) -> None:
     """What comes from a topic is finite; whatever else comes is a number all the same."""
-    direct = Logistic(
-        1, (0.0,) * len(FEATURES), (1.0,) * len(FEATURES), (strange,) * len(FEATURES), 0.5
-    )
+    direct = Logistic(1, (0.0,) * OF_CHURN, (1.0,) * OF_CHURN, (strange,) * OF_CHURN, 0.5)
     scorer = Scorer(Churn(30, Population(), direct, None, None, Blend(1.0, 0.0, 0.0)))
     p, _ = scorer.told(bought(None, FIRST, 1000), FIRST + 3)
     assert isinstance(p, float)

@@ -27,7 +27,7 @@ from config.stage_files import load_stages
 from models.audiences import NOBODY
 from models.churn import Blend, Churn, Scorer
 from models.engine import advance, handle, next_due, rescore
-from models.features import FEATURES, Population
+from models.features import FEATURES, OF_CHURN, Population
 from models.logistic import Logistic
 from models.outcome import Context, Outcome
 from models.policy import Arbitration, Policy
@@ -294,7 +294,7 @@ def test_what_is_wrong_in_a_file_is_named(
 # --- reasons --------------------------------------------------------------------------------------
 
 
-NAMES = [feature.name for feature in FEATURES]
+NAMES = [feature.name for feature in FEATURES[:OF_CHURN]]
 
 
 def blaming(**weights: float) -> Scorer:

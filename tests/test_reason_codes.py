@@ -1,12 +1,12 @@
 """Reasons are measured from those beside whom a member is looked at."""
 
 from models.churn import Blend, Churn, Scorer
-from models.features import FEATURES, Population
+from models.features import FEATURES, OF_CHURN, Population
 from models.logistic import Logistic
 from models.reason_codes import among, because
 from models.rhythm import Rhythm, bought
 
-NAMES = [feature.name for feature in FEATURES]
+NAMES = [feature.name for feature in FEATURES[:OF_CHURN]]
 TODAY = 20_100
 
 

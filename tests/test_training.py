@@ -12,6 +12,7 @@ from models.checkpoint import Checkpoint
 from models.churn import Scorer
 from models.drift import ADAPTS
 from models.features import SCHEMA
+from models.logistic import sigmoid
 from models.model import Model
 from models.predictions import HORIZON
 from models.training import Trainer
@@ -247,7 +248,8 @@ def test_a_third_of_members_who_change_at_once_are_seen_and_soon_predicted_again
     ]
     seen = decided[0][1]
     assert 150 < seen <= 164
-    assert decided == [("drift", seen), ("settled", seen + ADAPTS)]
+    # In so small a shop chance alone may raise another alarm later.
+    assert decided[:2] == [("drift", seen), ("settled", seen + ADAPTS)]
     asked_soon_after = [
         one
         for _, one in shop.examples
@@ -286,3 +288,19 @@ def test_another_horizon_is_learned_when_it_is_due(horizon):
         found.update((one.days, day.day - one.day) for one in trainer.examples)
     assert set(found) == {(7, 7), (horizon, horizon)}
     assert model.churn.horizon == horizon
+
+
+def test_the_level_of_the_scores_is_moved_by_what_the_weekly_twin_sees(shop):
+    models = [msgspec.json.decode(raw, type=Model) for raw in shop.models]
+    moved = [model.churn for model in models if model.churn.shift]
+    assert len(moved) > 30
+    for churn in moved:
+        level = Scorer(msgspec.structs.replace(churn, shift=0.0))
+        question = shop.days[-1].asked[0]
+        opinions = level.opinions(question.rhythm, question.day)
+        unshifted = level.unshifted(opinions)
+        p = Scorer(churn)(question.rhythm, question.day).p
+        assert p == pytest.approx(sigmoid(unshifted + churn.shift))
+    first = next(model for model in models if model.churn.shift)
+    # Nothing can be compared before both have something to say.
+    assert first.churn.weekly is not None

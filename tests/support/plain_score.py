@@ -9,7 +9,7 @@ from math import erfc, exp, log, log1p, sqrt
 
 from models.btyd import BgNbd
 from models.churn import Churn, Opinions
-from models.features import Population
+from models.features import OF_CHURN, Population
 from models.logistic import Logistic, log_odds, sigmoid
 from models.rhythm import Rhythm, kept
 
@@ -42,19 +42,15 @@ def rolling(rhythm: Rhythm, day: int, population: Population) -> tuple[float, ..
         / (life / log(2.0) * (1.0 - kept(life, tenure + 1)) + 0.5 * population.mean_gap)
         for life in (7, 30, 90)
     }
-    own_gap = (rhythm.span + 2.0 * population.mean_gap) / (gaps + 2.0)
     away = rhythm.lapsed + max(0, silence - 29)
     known = max(0, tenure - 29)
     base = 21.0 * population.base
     return (
         log1p(often[90]),
-        log1p(often[14]),
         max(-8.0, min(8.0, overdue)),
         late,
-        log1p(silence) - log1p(own_gap),
         log(rates[7] / rates[30]),
         log(rates[30] / rates[90]),
-        log1p(silence) - log1p(max(rhythm.longest, own_gap)),
         log((away + base) / (known - away + 21.0 - base)),
         log1p(rhythm.coupons / 64 * kept(30, silence)),
         log1p(max(0.0, rhythm.spent_lately / 100.0 * kept(90, silence))),
@@ -62,15 +58,29 @@ def rolling(rhythm: Rhythm, day: int, population: Population) -> tuple[float, ..
         log1p(often[30]) * log1p(gaps),
         log1p(often[90]) * late,
         log1p(silence) * log1p(tenure),
+        late * log(rates[7] / rates[30]),
     )
 
 
-def seen(rhythm: Rhythm, day: int, population: Population, often: float) -> tuple[float, ...]:
-    """The features of what a member looked at, who has bought so ``often``."""
+def of_value(rhythm: Rhythm, day: int, population: Population) -> tuple[float, ...]:
+    """The features that only the value model looks at."""
+    silence = day - rhythm.last_day
+    own_gap = (rhythm.span + 2.0 * population.mean_gap) / (rhythm.gaps + 2.0)
+    return (
+        log1p((rhythm.fortnight + 64) / 64 * kept(14, silence)),
+        log1p(silence) - log1p(own_gap),
+        log1p(silence) - log1p(max(rhythm.longest, own_gap)),
+    )
+
+
+def seen(
+    rhythm: Rhythm, day: int, population: Population, often: float, trend: float
+) -> tuple[float, ...]:
+    """The features of what a member looked at, who has bought so ``often``, with this trend."""
     looks = rhythm.looks
     cart_open = 1.0 if looks is not None and looks.cart_day > rhythm.last_day else 0.0
     if looks is None or not looks.day:
-        return log1p(365), 0.0, 0.0, cart_open, *(0.0,) * 7
+        return log1p(365), 0.0, cart_open, *(0.0,) * 10
     since = day - looks.day
     short, middle, long = (
         count / 64 * kept(life, since)
@@ -79,25 +89,30 @@ def seen(rhythm: Rhythm, day: int, population: Population, often: float) -> tupl
     mean, deviation = own_gap_in_logs(rhythm, population)
     unseen = (log1p(min(since, day - rhythm.last_day)) - mean) / deviation
     seen_late = max(-6.0, min(6.0, unseen))
+    trending = log((short / 3.0 + 0.02) / (long / 30.0 + 0.02))
+    after = log1p(max(0, looks.day - rhythm.last_day))
     return (
         log1p(since),
-        log1p(short),
         log1p(middle),
         cart_open,
-        log((short / 3.0 + 0.02) / (long / 30.0 + 0.02)),
+        trending,
         log1p(day - rhythm.last_day),
-        log1p(max(0, looks.day - rhythm.last_day)),
+        after,
         log1p(since) * log1p(middle),
-        log1p(middle) * often,
         seen_late,
         seen_late * seen_late,
+        log1p(middle) * trending,
+        log1p(middle) * seen_late,
+        log1p(middle) * trend,
+        after * often,
     )
 
 
 def vector(rhythm: Rhythm, day: int, population: Population) -> tuple[float, ...]:
     """All features, in their order."""
     x = rolling(rhythm, day, population)
-    return x + seen(rhythm, day, population, x[0])
+    looks = seen(rhythm, day, population, x[0], x[3])
+    return x + looks + of_value(rhythm, day, population)
 
 
 def logit(logistic: Logistic, x: Sequence[float]) -> float:
@@ -116,7 +131,7 @@ def _week(logistic: Logistic, x: Sequence[float]) -> float:
 
 def opinions(churn: Churn, rhythm: Rhythm, day: int) -> Opinions:
     """What each part says."""
-    x = vector(rhythm, day, churn.population)
+    x = vector(rhythm, day, churn.population)[:OF_CHURN]
     return Opinions(
         None if churn.direct is None else logit(churn.direct, x),
         None if churn.weekly is None else _rolled(churn.weekly, churn, rhythm, day),
@@ -152,4 +167,4 @@ def score(churn: Churn, rhythm: Rhythm, day: int) -> tuple[float, float | None]:
     if not sum(shares):
         return churn.population.base, p_week
     parts = [(one or 0.0) * (share / sum(shares)) for one, share in zip(said, shares, strict=True)]
-    return sigmoid(parts[0] + parts[1] + parts[2]), p_week
+    return sigmoid(parts[0] + parts[1] + parts[2] + churn.shift), p_week
