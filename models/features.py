@@ -198,6 +198,13 @@ FEATURES: tuple[Feature, ...] = (
         (0.0, 3.0),
     ),
     Feature(
+        "looks_often",
+        "looks_14 * often_90",
+        "as looks_14 and often_90",
+        "looking says less of who buys often anyway",
+        (0.0, 2.0),
+    ),
+    Feature(
         "looks_trending",
         "looks_14 * looks_trend",
         "decayed views",
@@ -254,7 +261,7 @@ SCHEMA = blake2b(msgspec.json.encode(FEATURES), digest_size=8).hexdigest()
 # look at is not known.
 ROLLING = 13
 # So many are what churn is told from; the others are the value model's alone.
-OF_CHURN = 26
+OF_CHURN = 27
 # Days that a decayed count can hold at most: one purchase a day, for ever.
 _SPAN7, _SPAN30, _SPAN90 = 7.0 / log(2.0), 30.0 / log(2.0), 90.0 / log(2.0)
 
@@ -381,7 +388,7 @@ cart_open = 1.0 if looks is not None and looks.cart_day > first_day + span else 
 if looks is None or not looks.day:
     looked = LONG_AGO
     looks_14 = looks_trend = looked_silence = looked_after = looked_much = seen_late = 0.0
-    looks_trending = looks_late = looks_buying = looked_after_often = 0.0
+    looks_often = looks_trending = looks_late = looks_buying = looked_after_often = 0.0
 else:
     since = day - looks.day
     left3, left14, left30, looked = VIEW[since]
@@ -393,6 +400,7 @@ else:
     looked_much = looked * looks_14
     unseen = ((looked if silence > since else log_silence) - mean) / deviation
     seen_late = 6.0 if unseen > 6.0 else -6.0 if unseen < -6.0 else unseen
+    looks_often = looks_14 * often_90
     looks_trending = looks_14 * looks_trend
     looks_late = looks_14 * seen_late
     looks_buying = looks_14 * trend_short

@@ -24,7 +24,7 @@ ADAPTIVE = "adaptive"
 NEWTON = "newton"
 _INTERCEPT_RATE = 0.01
 # As if so much had been seen of every feature before there is data: small shops are not overfitted.
-_CURVATURE = 200.0
+_CURVATURE = 100.0
 
 
 class _Settling(Scheduler):

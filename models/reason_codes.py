@@ -101,7 +101,8 @@ CODES: dict[str, Code] = {
     "interest": Code(
         (
             *("looked", "looks_14", "looks_trend", "looks_trending", "cart_open"),
-            *("looked_after", "looked_after_often", "looked_much", "looks_late", "looks_buying"),
+            *("looked_after", "looked_after_often", "looked_much", "looks_often"),
+            *("looks_late", "looks_buying"),
         ),
         ("comes to look less than most", "浏览少于多数会员"),
         ("comes to look more than most", "浏览多于多数会员"),

@@ -55,7 +55,7 @@ def right(growing: Log) -> Seen:
 def test_labels_learned_when_due_are_calibrated(right: Seen) -> None:
     assert right.auc > 0.57
     assert right.ece < 0.03
-    assert abs(right.citl) < 0.02
+    assert abs(right.citl) < 0.03
 
 
 def test_labels_learned_early_double_the_error_and_tell_too_little_churn(

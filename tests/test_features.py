@@ -137,6 +137,7 @@ def test_looks_are_what_their_formulas_say():
         "looked_silence": math.log1p(10),
         "looked_after": math.log1p(6),
         "looked_much": math.log1p(4) * math.log1p(views),
+        "looks_often": math.log1p(views) * found["often_90"],
         "looks_trending": math.log1p(views) * found["looks_trend"],
         "looks_late": math.log1p(views) * found["seen_late"],
         "looks_buying": math.log1p(views) * found["trend_short"],

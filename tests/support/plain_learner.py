@@ -9,7 +9,7 @@ from msgspec import structs
 from models.asking import Bought, Question
 from models.churn import Blend, Churn
 from models.features import OF_CHURN, Population, features
-from models.learning import STEADY, Learner
+from models.learning import NEWTON, Learner
 from models.model import Model
 from models.training import Trainer
 
@@ -24,7 +24,7 @@ class Plain:
         self.questions: defaultdict[int, list[Question]] = defaultdict(list)
         # The last purchase day of each member.
         self.last: dict[int, int] = {}
-        self._learner = Learner(STEADY, OF_CHURN)
+        self._learner = Learner(NEWTON, OF_CHURN)
         self._model = Trainer(horizon).close(0)
 
     def bought(self, bought: Bought) -> None:

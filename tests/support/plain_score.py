@@ -80,7 +80,7 @@ def seen(
     looks = rhythm.looks
     cart_open = 1.0 if looks is not None and looks.cart_day > rhythm.last_day else 0.0
     if looks is None or not looks.day:
-        return log1p(365), 0.0, cart_open, *(0.0,) * 10
+        return log1p(365), 0.0, cart_open, *(0.0,) * 11
     since = day - looks.day
     short, middle, long = (
         count / 64 * kept(life, since)
@@ -101,6 +101,7 @@ def seen(
         log1p(since) * log1p(middle),
         seen_late,
         seen_late * seen_late,
+        log1p(middle) * often,
         log1p(middle) * trending,
         log1p(middle) * seen_late,
         log1p(middle) * trend,
