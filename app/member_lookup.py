@@ -66,6 +66,11 @@ class MemberLookup:
             return None, False
         return rows.get((ANONYMOUS if anonymous else MEMBER) + key), True
 
+    def own(self, identity: str) -> bytes | None:
+        """Return the JSON document of a member of our own lanes; None: ask for ``document``."""
+        row, _ = self.row(identity, anonymous=False)
+        return None if row is None else self._document_of(row, identity, anonymous=False)
+
     async def document(self, identity: str, anonymous: bool, *, here: bool = False) -> bytes | None:
         """Return the member's JSON document; None when nothing is known.
 

@@ -7,10 +7,9 @@ whatever tells of members needs the token. What changes something needs it alway
 
 import hmac
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-
-from aiohttp import web
 
 from config.settings_kinds import Secret
 
@@ -30,19 +29,19 @@ class Access:
     token: Secret
     loopback: bool
 
-    def check_reading(self, request: web.Request) -> None:
+    def check_reading(self, headers: Mapping[str, str]) -> None:
         """Raise ``Refused`` when what tells of members may not be read."""
-        if not (self.loopback and is_loopback(_host_of(request))):
-            self._check(request, "nothing about members is told beyond loopback")
+        if not (self.loopback and is_loopback(_host_of(headers))):
+            self._check(headers, "nothing about members is told beyond loopback")
 
-    def check_changing(self, request: web.Request) -> None:
+    def check_changing(self, headers: Mapping[str, str]) -> None:
         """Raise ``Refused`` when nothing may be changed."""
-        self._check(request, "nothing can be changed over HTTP")
+        self._check(headers, "nothing can be changed over HTTP")
 
-    def _check(self, request: web.Request, without: str) -> None:
+    def _check(self, headers: Mapping[str, str], without: str) -> None:
         if not self.token:
             raise Refused(403, f"LIFECYCLE_TOKEN is not set: {without}")
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        scheme, _, given = headers.get("Authorization", "").partition(" ")
         same = hmac.compare_digest(
             given.strip().encode(errors="surrogateescape"), self.token.reveal().encode()
         )
@@ -65,7 +64,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _host_of(request: web.Request) -> str:
+def _host_of(headers: Mapping[str, str]) -> str:
     """Return the name that was asked for, without its port."""
-    host = request.headers.get("Host", "")
+    host = headers.get("Host", "")
     return host if host.endswith("]") else host.rpartition(":")[0] or host

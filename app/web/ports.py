@@ -35,6 +35,9 @@ class Health:
 class MemberSource(Protocol):
     """What is known of a member now, wherever its lane is worked on."""
 
+    def own(self, identity: str) -> bytes | None:
+        """Return the JSON document of a member of our own lanes; None: ask for ``document``."""
+
     async def document(self, identity: str, anonymous: bool, *, here: bool) -> bytes | None:
         """Return the JSON document or None; raises ``Unavailable``, ``NotHere`` if ``here``."""
 

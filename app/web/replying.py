@@ -15,7 +15,7 @@ from app.web.shapes import Problem
 log = logging.getLogger(__name__)
 
 JSON = "application/json"
-_HEADERS = {
+HEADERS = {
     "Server": "member-lifecycle",
     # A member's document is personal, and none of this is true for long.
     "Cache-Control": "no-store",
@@ -60,7 +60,7 @@ def refusal(status: int, error: str, reason: str) -> web.Response:
 
 def safe_headers(response: web.StreamResponse) -> None:
     """Set what every answer says to browsers, where the answer does not say otherwise."""
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
 
 

@@ -1,5 +1,6 @@
 """The port: every endpoint on it, started and stopped with the worker."""
 
+import asyncio
 import errno
 import json
 import logging
@@ -13,6 +14,7 @@ from aiohttp import web
 from app.web import openapi, replying, shapes
 from app.web.access import Access
 from app.web.console import Console
+from app.web.door import Door
 from app.web.endpoints import ENDPOINTS, Endpoint
 from app.web.figures import FigurePages, Figures
 from app.web.members import MemberPages
@@ -107,9 +109,9 @@ def _handler(
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if needs == "reading":
-            access.check_reading(request)
+            access.check_reading(request.headers)
         elif needs == "changing":
-            access.check_changing(request)
+            access.check_changing(request.headers)
         return await page(request, shapes.NoQuery() if nothing else _asked(request, query))
 
     return handle
@@ -148,6 +150,10 @@ class HttpServer:
     """The pages on a port of the running event loop."""
 
     def __init__(self, sources: Sources, access: Access) -> None:
+        self._own = sources.members.own
+        self._access = access
+        self._door: Door | None = None
+        self._listening: asyncio.Server | None = None
         self._runner = web.AppRunner(
             create_web(sources, access),
             access_log=None,
@@ -161,10 +167,14 @@ class HttpServer:
         Raises ``OSError`` when the host is not ours or all of a hundred ports are taken.
         """
         await self._runner.setup()
+        others = self._runner.server
+        assert others is not None
+        self._door = door = Door(self._own, self._access, others)
+        loop = asyncio.get_running_loop()
         last = min(port + PORTS_TRIED - 1, 65535)
         for candidate in range(port, last + 1):
             try:
-                await web.TCPSite(self._runner, host.strip("[]"), candidate).start()
+                self._listening = await loop.create_server(door, host.strip("[]"), candidate)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or candidate == last:
                     await self.stop()
@@ -176,4 +186,8 @@ class HttpServer:
 
     async def stop(self) -> None:
         """Finish what is being answered, briefly, and stop listening."""
+        if self._listening is not None:
+            self._listening.close()
+        if self._door is not None:
+            self._door.close()
         await self._runner.cleanup()

@@ -70,6 +70,11 @@ class World:
     def metrics(self, accept: str) -> tuple[bytes, str]:
         return b"lifecycle_ready 1\n", "text/plain; version=0.0.4; charset=utf-8"
 
+    def own(self, identity: str) -> bytes | None:
+        if self.error is not None or identity in self.elsewhere:
+            return None
+        return self.documents.get((identity, False))
+
     async def document(self, identity: str, anonymous: bool, *, here: bool) -> bytes | None:
         from app.web.ports import NotHere
 
