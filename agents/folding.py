@@ -17,15 +17,16 @@ from agents.stats import LaneStats
 log = logging.getLogger(__name__)
 
 SLICE_RECORDS = 256
-SLICE_MS = 4
+SLICE_MS = 2
 """Records taken, and how long that may take, before other lanes and the network get their turn:
-whoever asks over HTTP waits for two or three turns."""
+whoever asks for a member over HTTP waits for one turn."""
 
-STEP_RECORDS = 16
-"""Records between two looks at the clock: 1-2 ms of a full engine."""
+STEP_RECORDS = 4
+"""Records between two looks at the clock: some 1 ms."""
 
 SLICE_DEADLINES = 500
-"""Deadlines fired in a turn, so that a million due at once do not stop the events."""
+"""Deadlines fired in a turn, which may take as long again, so that a million due at once stop
+neither the events nor anybody else."""
 
 RETRY_MS = 1_000
 """First pause before a deadline that the fold failed on is tried again; doubled each time."""
@@ -102,7 +103,9 @@ class Folding(Generic[StateT, EventT]):
             floor = self.index.floor()
             overdue = floor is not None and floor <= upto
             if overdue and deadlines > 0:
-                deadlines = self._fire(upto, deadlines, now)
+                deadlines = self._fire(upto, deadlines, now, ends)
+                if deadlines == 0:
+                    ends = self._clock.elapsed() + SLICE_MS
                 continue
             # On a live clock records go by while more deadlines are due than a turn may fire; in
             # stream time nobody waits, and the exact order is worth more.
@@ -165,8 +168,11 @@ class Folding(Generic[StateT, EventT]):
         self.collecting.loose.extend(refused.outputs)
         self._pending()
 
-    def _fire(self, upto: int, most: int, now: int | None) -> int:
-        """Fire deadlines in order up to an instant; return how many more there may be."""
+    def _fire(self, upto: int, most: int, now: int | None, ends: int) -> int:
+        """Fire deadlines in order up to an instant; return how many more there may be.
+
+        None may be once the process's time is at ``ends``, but for the first.
+        """
         while most > 0 and self.collecting.size < self._limit:
             popped = self.index.pop(upto)
             if popped is None:
@@ -179,11 +185,13 @@ class Folding(Generic[StateT, EventT]):
             error = self.collecting.advance(key, due, now)
             if error is not None:
                 self._try_later(key, due if now is None else max(now, due), error)
-                continue
-            self._failures.pop(key, None)
-            self._stats.fired += 1
-            if now is not None and self._on_lateness is not None:
-                self._on_lateness(now - due)
+            else:
+                self._failures.pop(key, None)
+                self._stats.fired += 1
+                if now is not None and self._on_lateness is not None:
+                    self._on_lateness(now - due)
+            if self._clock.elapsed() >= ends:
+                return 0
         return most
 
     def _try_later(self, key: bytes, at: int, error: Exception) -> None:

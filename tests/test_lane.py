@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sim_worker import Worker
@@ -215,6 +216,64 @@ def test_events_are_taken_between_slices_of_overdue_deadlines() -> None:
     assert order.count("deadline") == 5 * SLICE_DEADLINES
     assert order[:SLICE_DEADLINES] == ["deadline"] * SLICE_DEADLINES
     assert order.index("event") == SLICE_DEADLINES
+
+
+class Heavy(ToyFold):
+    """Takes a millisecond of the process's time for whatever it does."""
+
+    did: ClassVar[list[str]] = []
+
+    def apply(self, state: State, *rest: Any) -> Any:
+        self._work("event")
+        return super().apply(state, *rest)
+
+    def advance(self, state: State, to: int, now: int | None) -> Any:
+        if state.due is not None and state.due <= to:
+            self._work("deadline")
+        return super().advance(state, to, now)
+
+    def _work(self, what: str) -> None:
+        self.did.append(what)
+        asyncio.get_running_loop().seconds += 0.001  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("overdue", [True, False])
+def test_nobody_waits_long_for_a_lane_that_has_much_to_do(overdue: bool) -> None:
+    gaps: list[float] = []
+
+    async def bystander() -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await sleep(1)
+            gaps.append((loop.time() - before) * 1000 - 1)
+
+    async def busy() -> None:
+        world = World(TOPICS)
+        for n in range(200):
+            put(world, "browse", b"%d" % n, BEGINNING - 30_000)
+        first = await working(world)
+        await first.until(lambda: first.lane.stats.armed == 200)
+        await sleep(1000)
+        await first.lane.stop()
+        await first.end()
+        if overdue:
+            await sleep(HOUR)
+        for n in range(200):
+            put(world, "cart", b"somebody %d" % n)
+        Heavy.did.clear()
+        second = await working(world, fold=Heavy())
+        watching = asyncio.create_task(bystander())
+        await second.until(lambda: len(Heavy.did) >= 200)
+        watching.cancel()
+        await second.end()
+
+    run(busy())
+    assert max(gaps) <= 12
+    if overdue:
+        since = Heavy.did.index("deadline")
+        done = Counter(Heavy.did[since : since + 60])
+        assert min(done["deadline"], done["event"]) > 15
 
 
 # -- stream time
