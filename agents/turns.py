@@ -1,8 +1,9 @@
 """Whose turn it is: of tasks that each keep the event loop for a while, one at a time.
 
-Between two turns the loop goes round some times, so that whatever else it has to do gets on: a
-request over HTTP takes three rounds, to be read, handed on and answered. A round with nothing to do
-takes some microseconds.
+Between two turns the loop goes round some times, so that whatever else it has to do gets on. Who
+plainly asks for a member over HTTP is answered in the round in which the request is read; any other
+request takes three, to be read, handed on and answered. A round with nothing to do takes some
+microseconds.
 """
 
 import asyncio
