@@ -9,12 +9,13 @@ from demanding import demanded
 if not demanded():
     pytest.importorskip("playwright.sync_api")
 
-from console_kit import TOKEN, browser, clean_page, free_port
+from console_kit import TOKEN, browser, clean_page
 from live_kit import Upstream, event, get, now_ms
 from playwright.sync_api import Browser, Page, expect
 from worker_kit import World, world
 
 from app.stack import StackInfo
+from app.stack.files import lasting_ports
 from app.topology import ensure_topics
 
 expect.set_options(timeout=60_000)
@@ -31,11 +32,12 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def shop(kafka_stack: StackInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A worker that listens beyond loopback, as far as it can tell, and one member."""
+    [port] = lasting_ports(1)
     with world(kafka_stack, "gate", tmp_path_factory.mktemp("gate"), partitions=1) as place:
         place.env |= {
             # No loopback address as addresses are written, and yet nobody else can reach it.
             "LIFECYCLE_HTTP_HOST": "127.1",
-            "LIFECYCLE_HTTP_PORT": str(free_port()),
+            "LIFECYCLE_HTTP_PORT": str(port),
             "LIFECYCLE_TOKEN": TOKEN,
         }
         ensure_topics(place.settings)

@@ -20,7 +20,7 @@ from app.guard_keeper import GuardKeeper
 from app.redis_client import StoreUnavailable
 from app.redis_store import RedisStore
 from app.stack import processes
-from app.stack.files import free_port
+from app.stack.files import lasting_ports
 from app.stack.redis_server import RedisServer
 from models.decoding import RANK_OF
 from models.events import TOPIC_OF
@@ -292,7 +292,7 @@ async def test_redis_keeps_it_from_one_worker_to_the_next(tmp_path: Path) -> Non
     (tmp_path / "logs").mkdir()
     server = RedisServer(tmp_path)
     server.prepare(lambda _: None)
-    port = free_port(7379, 7379)
+    [port] = lasting_ports(1)
     process = server.launch(port)
     store = RedisStore.connect(f"redis://127.0.0.1:{port}/0", "test:", 2000)
     try:

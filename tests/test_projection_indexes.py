@@ -15,7 +15,7 @@ from app.projection_keys import Generation, key_prefix
 from app.redis_client import StoreUnavailable
 from app.redis_store import RedisStore
 from app.stack import StackInfo
-from app.stack.files import free_port
+from app.stack.files import lasting_ports
 from models.stages import STAGES
 from models.triggers import Foreseen, MemberUpdate
 
@@ -155,7 +155,8 @@ async def test_nothing_is_listed_when_the_places_are_others(store: Store) -> Non
 
 
 async def test_lists_tell_that_redis_is_away(prefix: str) -> None:
-    store = RedisStore.connect(f"redis://127.0.0.1:{free_port(7379, 7379)}/0", prefix, 300)
+    [port] = lasting_ports(1)
+    store = RedisStore.connect(f"redis://127.0.0.1:{port}/0", prefix, 300)
     try:
         for question in (
             store.ids_by_stage("active", 0, 1),

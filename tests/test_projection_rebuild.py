@@ -32,7 +32,7 @@ from app.projection_keys import Generation, key_prefix
 from app.projection_rebuild import Rebuild, RebuildError, Rebuilt
 from app.redis_store import RedisStore
 from app.stack import StackInfo, processes
-from app.stack.files import free_port
+from app.stack.files import lasting_ports
 from app.stack.redis_server import RedisServer
 from config.settings import Settings, load_settings
 from models.stages import STAGES
@@ -418,7 +418,7 @@ def own_redis(tmp_path: Path, shop: Shop) -> Iterator[processes.Process]:
     (tmp_path / "logs").mkdir()
     server = RedisServer(tmp_path)
     server.prepare(lambda _: None)
-    port = free_port(7379, 7379)
+    [port] = lasting_ports(1)
     process = server.launch(port)
     shop.variables["LIFECYCLE_REDIS"] = f"redis://127.0.0.1:{port}/0"
     with Redis.from_url(shop.variables["LIFECYCLE_REDIS"]) as client:

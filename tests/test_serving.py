@@ -30,7 +30,7 @@ from app.projection_keys import Generation, key_prefix
 from app.redis_client import StoreUnavailable
 from app.redis_store import RedisStore
 from app.stack import StackInfo
-from app.stack.files import free_port
+from app.stack.files import lasting_ports
 from models.stages import STAGES
 from models.triggers import (
     Belongs,
@@ -337,7 +337,8 @@ async def test_a_full_redis_is_waited_for_and_its_error_quotes_no_document(
 
 
 async def test_a_redis_that_is_not_there_is_named_without_its_password(feed: Feed) -> None:
-    url = f"redis://:hunter2@127.0.0.1:{free_port(7379, 7379)}/0"
+    [port] = lasting_ports(1)
+    url = f"redis://:hunter2@127.0.0.1:{port}/0"
     async with connected(url, feed) as store:
         with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1") as caught:
             await store.document("m1", anonymous=False)
@@ -837,7 +838,8 @@ def test_the_command_fails_with_one_line_when_nothing_is_known(
 def test_the_command_says_when_redis_is_away(
     kafka_stack: StackInfo, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    away = StackInfo("", f"redis://:hunter2@127.0.0.1:{free_port(7379, 7379)}/0", kafka_stack.data)
+    [port] = lasting_ports(1)
+    away = StackInfo("", f"redis://:hunter2@127.0.0.1:{port}/0", kafka_stack.data)
     assert member(away, "m1") == 1
     assert "hunter2" not in (err := capsys.readouterr().err)
     assert err.startswith("Redis: ")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -22,6 +21,7 @@ from app.chaos.proxy import Proxy
 from app.demo.feed import made_feed, now_ms
 from app.demo.player import CommittedOffsets, FollowedClock, Player
 from app.producing import EventProducer
+from app.stack.files import lasting_ports
 from app.topology import ensure_topics
 from models.times import DAY, HOUR, MINUTE
 
@@ -35,13 +35,6 @@ PATIENCE = 180.0
 MEMBERS, DAYS = 60, 20
 EVIL = '<img src=x onerror="window.hurt=1">'
 PHONE, MAIL = "+86 138-0013-8000", "Lin.Wei@Example.com"
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def hashed(contact: str) -> str:
@@ -67,7 +60,7 @@ class Shop:
 
     def __init__(self, place: World, stack: ExitStack) -> None:
         self.place = place
-        self.port = free_port()
+        [self.port] = lasting_ports(1)
         redis = urlsplit(place.env["LIFECYCLE_REDIS"])
         self._redis = stack.enter_context(closing(Proxy([redis.port or 6379])))
         place.env |= {

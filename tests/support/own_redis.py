@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.stack import processes
-from app.stack.files import free_port
+from app.stack.files import lasting_ports
 from app.stack.processes import Process
 from app.stack.redis_server import RedisServer
 
@@ -19,7 +19,7 @@ class OwnRedis:
         (folder / "logs").mkdir(parents=True)
         self._server = RedisServer(folder)
         self._server.prepare(lambda _: None)
-        self.port = free_port(7379, 7379)
+        [self.port] = lasting_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 
