@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from aiokafka.errors import UnknownTopicOrPartitionError
 from fastlane_kit import PARTITIONS, Bench, wait_for
+from stack_fixture import set_apart
 
 from agents.fastlane import producer
 from agents.fastlane.producer import BatchProducer
@@ -20,6 +21,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 def test_a_broker_killed_and_started_again_costs_no_record_and_no_worker(tmp_path: Path) -> None:
     data = tmp_path / "stack"
+    set_apart(data)
     try:
         bench = Bench(stack.up(data, print).broker, tmp_path)
         bench.create()
@@ -39,6 +41,7 @@ def test_a_broker_killed_and_started_again_costs_no_record_and_no_worker(tmp_pat
 
 def test_a_worker_told_to_stop_while_no_broker_answers_stops(tmp_path: Path) -> None:
     data = tmp_path / "stack"
+    set_apart(data)
     try:
         bench = Bench(stack.up(data, print).broker, tmp_path)
         bench.create()
@@ -55,6 +58,7 @@ async def test_a_producer_that_loses_its_broker_before_its_first_word_waits_for_
 ) -> None:
     monkeypatch.setattr(producer, "PRODUCE_TIMEOUT_MS", 500)
     data = tmp_path / "stack"
+    set_apart(data)
     try:
         bench = Bench(stack.up(data, print).broker, tmp_path)
         outputs = BatchProducer([bench.broker], "outputs", 1 << 20)

@@ -13,6 +13,7 @@ from fastlane_kit import state_of
 from frozen_worker import IN_RECOVERY
 from ledger import Ledger, Place, Truth, repeats, truth, write_shipped_rules
 from live_kit import Upstream, event, now_ms, wait_for
+from stack_fixture import set_apart
 from watched import Ended, Running, Yard
 from worker_kit import comparable
 
@@ -257,6 +258,7 @@ def test_a_worker_told_to_stop_in_a_rebalance_ends_in_time(
 
 def test_a_worker_told_to_stop_while_the_broker_stands_still_ends_in_time(tmp_path: Path) -> None:
     data = tmp_path / "stack"
+    set_apart(data)
     try:
         with shop(stack.up(data, print), "outage", tmp_path) as made:
             made.fill()

@@ -1,16 +1,18 @@
 """A broker that asks who one is: every client of a worker logs in, and nothing else does."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from stack_fixture import set_apart
 from worker_kit import World, as_set
 
 from app import stack
 from app.event_files import write_events
 from app.simulator import DEFAULT_END_MS, simulate
-from app.stack import StackInfo
+from app.stack import StackInfo, state
+from app.stack.files import lasting_ports
+from app.stack.kafka import Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -21,12 +23,9 @@ PASSWORD = "correct horse"
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[StackInfo, str]]:
     """A stack whose broker has a second listener, for those who can log in."""
     data = tmp_path_factory.mktemp("secured")
-    plain_port = int(stack.up(data, print).broker.rpartition(":")[2])
-    stack.down(data)
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        controller_port, port = one.getsockname()[1], other.getsockname()[1]
+    set_apart(data)
+    plain_port = state.load(data)[Broker.name].port
+    controller_port, port = lasting_ports(2)
     plain, sasl = f"PLAINTEXT://127.0.0.1:{plain_port}", f"ASKING://127.0.0.1:{port}"
     extra = {
         "listeners": f"{plain},{sasl},CONTROLLER://127.0.0.1:{controller_port}",
