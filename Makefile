@@ -1,7 +1,7 @@
 # `make` alone explains the targets. Everything happens inside .venv; nothing else is touched.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-simulation mutants test-chaos chaos fmt lint types imports bench wheel-check clean
+.PHONY: help setup demo test test-fast test-servers test-simulation mutants test-chaos chaos fmt lint types imports bench wheel-check clean
 
 # The first interpreter that fits; `make PYTHON=/path/to/python3.12 demo` chooses another.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
@@ -40,21 +40,24 @@ setup: .venv/.complete ## virtual environment with everything
 demo: .venv/.runtime ## run the main job on a local Kafka and Redis (ARGS= passed on)
 	@$(BIN)/lifecycle demo $(ARGS)
 
-# What starts servers mostly waits for them: one test after the other, and beside them, at a low
-# priority, everything that needs none.
+# What starts servers mostly waits for them: two files at a time, each with a stack of its own, and
+# beside them, at a low priority, everything that needs none.
 SERVERS := kafka or slow or browser or prometheus
 test: .venv/.complete ## all tests, on a real Kafka and Redis that they start themselves
 ifeq ($(ARGS),)
-	@log=$$(mktemp); nice -n 10 $(BIN)/python -m pytest -n auto -m "not chaos and not ($(SERVERS))" >$$log 2>&1 & \
+	@log=$$(mktemp); nice -n 10 $(MAKE) --no-print-directory test-fast >$$log 2>&1 & \
 	fast=$$!; trap 'kill $$fast 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
-	$(BIN)/python -m pytest -m "not chaos and ($(SERVERS))"; slow=$$?; \
+	$(MAKE) --no-print-directory test-servers; slow=$$?; \
 	wait $$fast; status=$$?; trap - EXIT; cat $$log; rm $$log; [ $$slow = 0 ] && exit $$status; exit $$slow
 else
 	@$(BIN)/python -m pytest -m "not chaos" $(ARGS)
 endif
 
-test-fast: .venv/.complete ## the tests that need no broker
+test-fast: .venv/.complete ## the tests that need no server
 	@$(BIN)/python -m pytest -n auto -m "not chaos and not ($(SERVERS))" $(ARGS)
+
+test-servers: .venv/.complete ## the tests that need one
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not chaos and ($(SERVERS))" $(ARGS)
 
 test-simulation: .venv/.complete ## thousands of simulated disasters (ARGS="--seed 7" repeats one)
 	@PYTHONPATH=tests/support $(BIN)/python -m simulation $(or $(ARGS),--seeds 10000)
