@@ -40,8 +40,8 @@ setup: .venv/.complete ## virtual environment with everything
 demo: .venv/.runtime ## run the main job on a local Kafka and Redis (ARGS= passed on)
 	@$(BIN)/lifecycle demo $(ARGS)
 
-# What starts servers mostly waits for them: two files at a time, each with a stack of its own, and
-# beside them, at a low priority, everything that needs none.
+# What starts servers mostly waits for them: one test after the other, and beside it, at a low
+# priority, everything that needs none.
 SERVERS := kafka or slow or browser or prometheus
 test: .venv/.complete ## all tests, on a real Kafka and Redis that they start themselves
 ifeq ($(ARGS),)
@@ -57,7 +57,7 @@ test-fast: .venv/.complete ## the tests that need no server
 	@$(BIN)/python -m pytest -n auto -m "not chaos and not ($(SERVERS))" $(ARGS)
 
 test-servers: .venv/.complete ## the tests that need one
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not chaos and ($(SERVERS))" $(ARGS)
+	@$(BIN)/python -m pytest -m "not chaos and ($(SERVERS))" $(ARGS)
 
 test-simulation: .venv/.complete ## thousands of simulated disasters (ARGS="--seed 7" repeats one)
 	@PYTHONPATH=tests/support $(BIN)/python -m simulation $(or $(ARGS),--seeds 10000)
