@@ -62,6 +62,8 @@ class Folding(Generic[StateT, EventT]):
         """What was next when the last slice ended."""
         self.pending_since: int | None = None
         """Process time since when something has been folded that is in no closed group."""
+        self.day_over = False
+        """Whether a day's end is in no closed group yet: in stream time all lanes wait for it."""
         self._clock = clock
         self._stats = stats
         self._limit = limit
@@ -76,6 +78,7 @@ class Folding(Generic[StateT, EventT]):
     def close(self, publisher: Publisher[StateT, EventT]) -> None:
         """Hand what has been collected over to be published."""
         self.pending_since = None
+        self.day_over = False
         publisher.close(self.collecting, self.merge.queues, self._limit)
 
     def fold_slice(self) -> bool:
@@ -88,6 +91,7 @@ class Folding(Generic[StateT, EventT]):
             said = self.day_ends.passed(self.pace.day_passed(self.merge.lead()))
             if said:
                 self.collecting.loose.extend(said)
+                self.day_over = True
                 self._pending()
         return more
 

@@ -38,7 +38,7 @@ from agents.wal import Wal
 GROUP_MS = 50
 """How long a group collects while records wait to be taken, and at least from one group to the
 next. A write costs 1-2 ms of CPU whatever its size: 50 ms make that a few per cent. What comes
-after a silence is written at once."""
+after a silence is written at once, and so is the end of a day."""
 
 STUCK_MS = 10_000
 """Waiting this long for records that the broker holds is an alarm: a fetch takes milliseconds."""
@@ -276,7 +276,8 @@ class Lane(Generic[StateT, EventT]):
         folding = self._folding
         if not publisher.waiting and folding.pending_since is not None:
             since = folding.pending_since if more else self._closed_at
-            if folding.full or self._stopping or elapsed - since >= GROUP_MS:
+            at_once = folding.full or folding.day_over or self._stopping
+            if at_once or elapsed - since >= GROUP_MS:
                 self._closed_at = elapsed
                 folding.close(publisher)
         if publisher.waiting:

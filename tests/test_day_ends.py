@@ -9,6 +9,8 @@ from sim_world import BEGINNING, World, run
 from toy_days import ToyDays
 from toy_job import REMIND_MS, TOPICS, value
 
+from agents.lane import GROUP_MS
+
 DAY = 86_400_000
 HOUR = 3_600_000
 TODAY = BEGINNING // DAY
@@ -77,6 +79,21 @@ async def test_a_lane_goes_no_further_than_the_days_are_open(world: World) -> No
     assert said(world)[5:] == ["decisions c", str(FIRST + 9)]
     await worker.end()
     assert days.watched == 0
+
+
+@simulated
+async def test_the_end_of_a_day_does_not_wait_for_a_group_to_fill(world: World) -> None:
+    """In stream time everybody waits for it, and history has many days."""
+    days = ToyDays()
+    for day in range(FIRST, FIRST + 10):
+        put(world, "cart", b"a", day * DAY + HOUR)
+    worker = await working(world, days, until=(FIRST + 10) * DAY)
+    await sleep(2)
+    for day in range(FIRST, FIRST + 10):
+        days.open(day)
+        await sleep(GROUP_MS / 2 / 1000)
+        assert said(world)[-1] == str(day)
+    await worker.end()
 
 
 @simulated
