@@ -279,7 +279,8 @@ def test_the_chinese_page_is_chinese_on_every_panel(chromium: Browser, shop: Sho
             summary.click()
         for rule in ("cart_abandoned", "became_active", "win_back_ladder", "vip_qualified"):
             page.select_option("#why-rule", rule)
-            page.click("form:has(#why-rule) button")
+            with page.expect_response(lambda response: "/why?" in response.url):
+                page.click("form:has(#why-rule) button")
             expect(page.locator("#why-said")).to_contain_text("触发条件")
             assert english_left(page) == set()
         expect(page.locator("#rules")).to_contain_text("购物车未结算")
@@ -297,6 +298,21 @@ def test_the_chinese_page_is_chinese_on_every_panel(chromium: Browser, shop: Sho
             link.click()
             page.wait_for_selector("#timeline li")
             assert english_left(page) == set()
+
+
+def test_a_refusal_is_told_in_the_language_of_the_page(chromium: Browser, shop: Shop) -> None:
+    shop.tell("register", "wang", ago=HOUR, source="store")
+    shop.wait(lambda: b"wang" in shop.ask("/members/wang"), "a member")
+    refused = json.dumps({"error": "busy", "reason": "2 such questions are being answered"})
+    with opened(chromium, shop, "/#member=wang", locale="zh-CN", clean=False) as page:
+        page.wait_for_selector("#why-rule", state="attached")
+        for summary in page.locator("summary").all():
+            summary.click()
+        page.route("**/why?**", lambda route: route.fulfill(status=503, body=refused))
+        page.select_option("#why-rule", "cart_abandoned")
+        page.click("form:has(#why-rule) button")
+        expect(page.locator("#why-said")).to_contain_text("请稍后再试")
+        assert english_left(page) == set()
 
 
 def test_a_name_that_nobody_gave_a_rule_in_chinese_stays_english(

@@ -2,7 +2,7 @@
 
 import { byId, setText } from "./dom.js";
 import { get } from "./live.js";
-import { t } from "./words.js";
+import { t, whyNot } from "./words.js";
 
 const what = byId("find-what");
 const kind = byId("find-kind");
@@ -56,7 +56,7 @@ async function find(text) {
   for (const question of asked) {
     const { ok, status, body } = await get(`/lookup?${await query(question, text)}`);
     if (ok) return { member: body.member_id };
-    if (status !== 404) return { said: t("find_failed", { why: body.reason ?? status }) };
+    if (status !== 404) return { said: t("find_failed", { why: whyNot(body, status) }) };
   }
   return { said: nobody(text, asked) };
 }

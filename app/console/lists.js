@@ -4,7 +4,7 @@ import { byId, h, memberLink, setText } from "./dom.js";
 import { get } from "./live.js";
 import { trusted } from "./model.js";
 import { STAGES } from "./river.js";
-import { day, named, percent, t } from "./words.js";
+import { day, named, percent, t, whyNot } from "./words.js";
 
 const SHOWN = 12;
 const select = byId("look-which");
@@ -27,11 +27,11 @@ export async function look() {
   const number = (asked += 1);
   const which = select.value;
   const query = which === "risk" ? "risk=1" : `stage=${which}`;
-  const { ok, body } = await get(`/members?${query}&limit=${SHOWN}`);
+  const { ok, status, body } = await get(`/members?${query}&limit=${SHOWN}`);
   if (number !== asked) return;
   const unknown = which === "risk" && !trusted();
   const members = ok && !unknown ? body.members : [];
-  setText(none, !ok ? t("look_failed", { why: body.reason ?? "" })
+  setText(none, !ok ? t("look_failed", { why: whyNot(body, status) })
     : t(unknown ? "look_unknown" : "look_none"));
   none.hidden = members.length > 0;
   const news = document.documentElement.lang + JSON.stringify(members);

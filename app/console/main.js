@@ -10,7 +10,7 @@ import * as model from "./model.js";
 import * as river from "./river.js";
 import * as rules from "./rules.js";
 import { keepToken } from "./token.js";
-import { currentLanguage, figure, learnNames, setLanguage, t, time } from "./words.js";
+import { currentLanguage, figure, learnNames, setLanguage, t, time, whyNot } from "./words.js";
 
 const COUNTERS = ["members", "events", "events_per_second", "triggers", "cancelled"];
 const THEMES = ["auto", "light", "dark"];
@@ -108,7 +108,7 @@ function takeFigures({ redis, counters }) {
 /** Takes a picture of everything; tells whether there was one. */
 async function takePicture() {
   const { ok, status, body } = await get("/live");
-  state.refused = status === 401 || status === 403 ? body.reason ?? String(status) : "";
+  state.refused = status === 401 || status === 403 ? whyNot(body, status) : "";
   byId("gate").hidden = !state.refused;
   if (!ok) return false;
   takeFigures(body);

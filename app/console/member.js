@@ -8,6 +8,7 @@ import { ruleNames } from "./rules.js";
 import { ahead, chart, days, lastOf } from "./timeline.js";
 import {
   currentLanguage, day, longMoment, named, number, percent, reason, ruleName, said, sentenceOf, t,
+  whyNot,
 } from "./words.js";
 
 const PAGE = 25;
@@ -128,7 +129,7 @@ function whyForm(id) {
     const query = `rule=${encodeURIComponent(which.value)}&language=${language}`;
     const { ok, status, body } = await get(`${path(id)}/why?${query}`);
     if (!ok) {
-      answer.replaceChildren(t("why_failed", { why: body.reason ?? status }));
+      answer.replaceChildren(t("why_failed", { why: whyNot(body, status) }));
       return;
     }
     const state = Array.isArray(body.rules) ? body.rules[0] : body;
@@ -168,7 +169,7 @@ function heading(id, document_) {
 function timelineParts() {
   const { entries, timeline } = shown;
   if (!timeline.ok) {
-    return [h("p", { class: "none" }, t("timeline_failed", { why: timeline.body.reason ?? timeline.status }))];
+    return [h("p", { class: "none" }, t("timeline_failed", { why: whyNot(timeline.body, timeline.status) }))];
   }
   if (!entries.length) return [h("p", { class: "none" }, t("timeline_none"))];
   return [
@@ -189,7 +190,7 @@ function draw() {
     section.replaceChildren(heading(id, null),
       h("p", { class: "none" }, unknown
         ? t("unknown_member", { id })
-        : t("member_failed", { why: answer.body.reason ?? answer.status })),
+        : t("member_failed", { why: whyNot(answer.body, answer.status) })),
       unknown ? h("p", { class: "soft" }, t("unknown_help"))
         : h("button", { type: "button", onclick: () => open(id) }, t("again")));
     return;

@@ -3,7 +3,7 @@
 import { byId, h, setText } from "./dom.js";
 import { ask } from "./live.js";
 import { keepToken, token } from "./token.js";
-import { longMoment, t } from "./words.js";
+import { longMoment, t, whyNot } from "./words.js";
 
 const today = () => {
   const now = new Date();
@@ -35,7 +35,7 @@ export function muteForm(id, muted, changed) {
       ...(body ? { body: JSON.stringify(body) } : {}),
     });
     if (ok) keepToken(secret.value);
-    setText(saying, ok ? done(answer) : t("mute_failed", { why: answer.reason ?? status }));
+    setText(saying, ok ? done(answer) : t("mute_failed", { why: whyNot(answer, status) }));
     if (ok) changed();
   }
 

@@ -716,6 +716,19 @@ export function said(entry, field = "text") {
   return happened ? [happened, ...about].join(" ") : sentence;
 }
 
+const REFUSALS = {
+  busy: "正在处理的同类请求过多，请稍后再试",
+  unavailable: "数据暂不可用",
+  internal: "出现意外错误，详见工作进程的日志",
+  unauthorized: "需要访问令牌",
+  forbidden: "没有权限",
+};
+
+/** Why the worker gave no answer. */
+export function whyNot(body, status) {
+  return (language === "zh" && REFUSALS[body.error]) || (body.reason ?? String(status));
+}
+
 export function reason(english) {
   return (language === "zh" && REASONS[english]) || english;
 }
