@@ -94,7 +94,7 @@ class Scorer:
 
     def __init__(self, churn: Churn) -> None:
         self.churn = churn
-        shares = _shares(churn)
+        self._shares = shares = _shares(churn)
         numbers = _numbers(churn) | {f"by_{part}": share for part, share in shares.items()}
         # Asked with every event: one function in one piece, and a tuple without names.
         self.told: Told = _fused(_Shape.of(churn), tuple(shares)).given(numbers)
@@ -109,8 +109,7 @@ class Scorer:
 
     def unshifted(self, opinions: Opinions) -> float | None:
         """Return the log odds that opinions come to, without the shift; None where none counts."""
-        shares = _shares(self.churn)
-        told = [getattr(opinions, part) * share for part, share in shares.items()]
+        told = [getattr(opinions, part) * share for part, share in self._shares.items()]
         return sum(told) if told else None
 
     @cached_property

@@ -146,7 +146,8 @@ def because(scorer: Scorer, rhythm: Rhythm, day: int, most: int = 3) -> tuple[Be
     if direct is None:
         return ()
     population = scorer.churn.population
-    seen = zip(FEATURES, features(rhythm, day, population), direct.means, strict=False)
+    x = features(rhythm, day, population)[:OF_CHURN]
+    seen = zip(FEATURES[:OF_CHURN], x, direct.means, strict=True)
     above = {feature.name: value - mean for feature, value, mean in seen}
     member = Member(rhythm, day, population, above)
     moved = dict(scorer.reasons(rhythm, day, OF_CHURN))

@@ -223,9 +223,10 @@ class Trainer:
         self.examples = []
         self._populations[day] = self._population
         gaps = [bought.gap for bought in self._take(day) if bought.gap > 0]
+        self._level.fade()
         for question, _ in self._answers(day):
             self._tell(question, self._population)
-        self._watch_level(day)
+            self._compare(question)
         decisions = [*self._learn_week(day), *self._learn_horizon(day)]
         self._level.claim(day + 1)
         for gap in gaps:
@@ -287,15 +288,13 @@ class Trainer:
         regulars = [each for each in residuals[: answers // REGULAR] if each[0] < SELDOM_AWAY]
         return self._watch(day, regulars) + _decided(day, "weekly", self._weekly)
 
-    def _watch_level(self, day: int) -> None:
-        """Compare what the blend says of the active members of a day with what its weeks say."""
-        self._level.fade()
-        for question, _ in self._answers(day):
-            if day - question.rhythm.last_day < self.horizon:
-                opinions = self._scorer.opinions(question.rhythm, day)
-                blended = self._scorer.unshifted(opinions)
-                if opinions.weekly is not None and blended is not None:
-                    self._level.compare(opinions.weekly, blended)
+    def _compare(self, question: Question) -> None:
+        """Compare what the blend says of an active member with what its weeks say."""
+        if question.day - question.rhythm.last_day < self.horizon:
+            opinions = self._scorer.opinions(question.rhythm, question.day)
+            blended = self._scorer.unshifted(opinions)
+            if opinions.weekly is not None and blended is not None:
+                self._level.compare(opinions.weekly, blended)
 
     def _watch(self, day: int, regulars: list[tuple[float, float]]) -> list[Decision]:
         """Look for drift, once all parts count; before, models change more than members do."""
