@@ -40,6 +40,10 @@ GROUP_MS = 50
 next. A write costs 1-2 ms of CPU whatever its size: 50 ms make that a few per cent. What comes
 after a silence is written at once, and so is the end of a day."""
 
+SHARE_MS = 2
+"""The same for each lane that shares the loop, where that is longer: groups of all lanes together
+take some fifth of a core at the most."""
+
 STUCK_MS = 10_000
 """Waiting this long for records that the broker holds is an alarm: a fetch takes milliseconds."""
 
@@ -207,6 +211,7 @@ class Lane(Generic[StateT, EventT]):
 
     async def _run(self) -> None:
         self._folding.day_ends.watch(self._wake.set)
+        self._turns.sharers += 1
         try:
             while True:
                 await self._turns.mine()
@@ -230,6 +235,7 @@ class Lane(Generic[StateT, EventT]):
             await self._end_tasks()
             self._on_failure(error)
         finally:
+            self._turns.sharers -= 1
             self._folding.day_ends.unwatch(self._wake.set)
             await self._end_tasks()
 
@@ -277,13 +283,16 @@ class Lane(Generic[StateT, EventT]):
         if not publisher.waiting and folding.pending_since is not None:
             since = folding.pending_since if more else self._closed_at
             at_once = folding.full or folding.day_over or self._stopping
-            if at_once or elapsed - since >= GROUP_MS:
+            if at_once or elapsed - since >= self._group_ms():
                 self._closed_at = elapsed
                 folding.close(publisher)
         if publisher.waiting:
             self._writing = self._spawn(publisher.publish())
         elif elapsed - publisher.written_at >= IDLE_CHECK_MS and not self._stopping:
             self._writing = self._spawn(publisher.check())
+
+    def _group_ms(self) -> int:
+        return max(GROUP_MS, self._turns.sharers * SHARE_MS)
 
     # -- waiting
 
@@ -310,7 +319,7 @@ class Lane(Generic[StateT, EventT]):
         if self._writing is None:
             wakes.append(self._publisher.written_at + IDLE_CHECK_MS)
             if self._folding.pending_since is not None:
-                wakes.append(self._closed_at + GROUP_MS)
+                wakes.append(self._closed_at + self._group_ms())
         # One reading for both questions: a deadline that the clock reached in between would be
         # neither overdue for the first nor to come for the second, and nobody would wake.
         now = clock.now()

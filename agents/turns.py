@@ -16,6 +16,8 @@ class Turns:
     """Hands out turns in the order in which they are asked for."""
 
     def __init__(self) -> None:
+        self.sharers = 0
+        """How many tasks take turns now; they say so themselves."""
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._taken = False
 

@@ -1,8 +1,10 @@
 """The small parts of the fast lane that need no broker."""
 
+import asyncio
 import logging
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,39 @@ def app(tmp_path: Path) -> FastApp:
         "data_dir": str(tmp_path),
     }
     return toy_app(options)
+
+
+async def test_all_chunks_of_a_poll_are_handed_over_in_one_go(
+    app: FastApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer, handed, rounds = app.consumer, [], 0
+    polls = iter([range(100), range(100, 150)])
+
+    async def poll(timeout: float) -> AsyncIterator[tuple[None, int]]:  # noqa: ASYNC109
+        for chunk in next(polls, ()):
+            yield None, chunk
+        if len(handed) == 150:
+            consumer._stopped.set()
+
+    async def hand_over(chunk: int) -> None:
+        handed.append((chunk, rounds))
+
+    monkeypatch.setattr(consumer, "getmany", poll)
+    monkeypatch.setattr(consumer, "callback", hand_over)
+
+    async def count() -> None:
+        nonlocal rounds
+        while not consumer.should_stop:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    await consumer._drain_messages(consumer)
+    await counting
+    assert [chunk for chunk, _ in handed] == list(range(150))
+    # Each round of the loop may have a lane's turn in it.
+    assert handed[99][1] - handed[0][1] <= 1
+    assert handed[149][1] - handed[100][1] <= 1
 
 
 def test_the_table_finds_a_key_in_its_lane_and_only_while_that_is_here(app: FastApp) -> None:

@@ -12,9 +12,10 @@ from sim_world import BEGINNING, Process, World, now, run
 from toy_job import FORGET_MS, REMIND_MS, TOPICS, State, ToyFold, said_by, truth, value
 
 from agents.folding import SLICE_DEADLINES
-from agents.lane import GROUP_MS, LaneLimits
+from agents.lane import GROUP_MS, SHARE_MS, LaneLimits
 from agents.ports import Fenced, StopWorker
 from agents.recovery import OUTBOX, ROW
+from agents.turns import Turns
 
 HOUR = 3_600_000
 
@@ -382,6 +383,27 @@ async def test_what_trickles_in_is_written_together_and_what_follows_a_silence_a
     put(world, "browse", b"late")
     await sleep(GROUP_MS / 2)
     assert len(world.batches) == before + 1
+    await worker.end()
+
+
+@simulated
+async def test_lanes_that_share_a_loop_write_less_often_the_more_they_are(world: World) -> None:
+    turns = Turns()
+    turns.sharers = others = 4 * GROUP_MS // SHARE_MS
+    worker = await working(world, turns=turns)
+    await sleep(8 * GROUP_MS)
+    assert turns.sharers == others + 1
+    before = len(world.batches)
+    for number in range(80):
+        put(world, "browse", b"m%d" % number)
+        await sleep(GROUP_MS / 10)
+    await sleep(8 * GROUP_MS)
+    # The first at once, and then twice all that came meanwhile.
+    rows = [sum(row.key[:1] == ROW for row in batch) for *_, batch in world.batches[before:]]
+    assert sum(rows) == 80
+    assert len(rows) == 3
+    await worker.lane.stop()
+    assert turns.sharers == others
     await worker.end()
 
 

@@ -122,7 +122,7 @@ def broker(settings: Settings, chosen: bool) -> Iterator[Settings]:
         return
     data = default_data_dir()
     running = stack.status(data)
-    info = running or stack.up(data, say)
+    info = running or stack.up(data, say, lasting=True)
     try:
         yield load_settings(os.environ, None, {"broker": info.broker, "redis": info.redis})
     finally:

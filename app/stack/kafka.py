@@ -25,7 +25,6 @@ _LARGEST_MESSAGE = 16 << 20
 _JVM = (
     "-Xmx512m",
     "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
     "-XX:+ExitOnOutOfMemoryError",
     "-XX:-UsePerfData",  # else every Java leaves a file under /tmp
     "-Djava.awt.headless=true",
@@ -33,6 +32,9 @@ _JVM = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
 )
+_QUICK = "-XX:TieredStopAtLevel=1"
+"""Ready sooner and with less CPU, which is what counts for minutes; then slower for good."""
+
 SETTINGS = {
     "process.roles": "broker,controller",
     "controller.listener.names": "CONTROLLER",
@@ -94,11 +96,18 @@ class Broker:
     ready_s = 180.0
     grace_s = 15.0
 
-    def __init__(self, data: Path, extra: Mapping[str, str], node: Node | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        extra: Mapping[str, str],
+        node: Node | None = None,
+        lasting: bool = False,
+    ) -> None:
         self.log = data / "logs" / "kafka.log"
         self._data = data
         self._extra = extra
         self._node = node or Node(1, new_cluster(), {})
+        self._lasting = lasting
         # Java, like the fetching of its jars, is told from others by this argument.
         self._mark = f"-Dlifecycle.data={data}"
         self._command: list[str] = []
@@ -118,6 +127,7 @@ class Broker:
         self._command = [
             str(find_java()),
             *_JVM,
+            *(() if self._lasting else (_QUICK,)),
             f"-Djava.io.tmpdir={scratch}",
             f"-XX:ErrorFile={self.log.parent / 'java-crash.log'}",
             self._mark,

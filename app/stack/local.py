@@ -58,20 +58,24 @@ class Server(Protocol):
 
 
 def up(
-    data_dir: Path, progress: Callable[[str], None], extra: Mapping[str, str] | None = None
+    data_dir: Path,
+    progress: Callable[[str], None],
+    extra: Mapping[str, str] | None = None,
+    lasting: bool = False,
 ) -> StackInfo:
     """Start what of the stack does not run yet, wait until it serves, and say where it is.
 
     ``progress`` is told, line by line, what takes a while. ``extra`` are broker properties over
-    the usual ones; a broker that already runs keeps those that it was started with. Raises
-    StackError; then nothing that this call started runs.
+    the usual ones. ``lasting`` is for a broker that is to be as fast as it can be after a minute,
+    as in production, and not ready at once. A broker that already runs keeps what it was started
+    with. Raises StackError; then nothing that this call started runs.
     """
     data = data_dir.expanduser().resolve()
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         with locked(data / "lock", lambda: progress(f"waiting for another command on {data}")):
             (data / "logs").mkdir(exist_ok=True)
-            _bring_up(_servers(data, extra), data, progress)
+            _bring_up(_servers(data, extra, lasting), data, progress)
             return _info(data)
     except OSError as error:
         raise StackError(
@@ -106,8 +110,10 @@ def status(data_dir: Path) -> StackInfo | None:
     return None
 
 
-def _servers(data: Path, extra: Mapping[str, str] | None = None) -> tuple[Server, ...]:
-    return RedisServer(data), Broker(data, extra or {})
+def _servers(
+    data: Path, extra: Mapping[str, str] | None = None, lasting: bool = False
+) -> tuple[Server, ...]:
+    return RedisServer(data), Broker(data, extra or {}, lasting=lasting)
 
 
 def _info(data: Path) -> StackInfo:

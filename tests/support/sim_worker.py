@@ -9,6 +9,7 @@ from toy_job import Event, State, ToyFold
 from agents.lane import Lane, LaneLimits
 from agents.ports import Days
 from agents.recovery import fence, recover
+from agents.turns import Turns
 
 
 class Worker:
@@ -24,6 +25,7 @@ class Worker:
         until: int | None = None,
         limits: LaneLimits | None = None,
         days: Days | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.world = world
         self.process = Process(world, name, die_at)
@@ -44,6 +46,7 @@ class Worker:
             on_lateness=self.lateness.append,
             limits=limits,
             days=days,
+            turns=turns,
         )
         self._tasks: list[asyncio.Task[None]] = []
 
