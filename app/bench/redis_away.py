@@ -32,7 +32,8 @@ from app.worker_process import WorkerProcess
 from config.settings import Settings
 
 READY_SECONDS = 120.0
-WARM_UP_SECONDS = 15
+WARM_UP_SECONDS = 60
+"""Java compiles what it has seen to run often."""
 BEFORE_SECONDS = 20
 RIGHT_AFTER_SECONDS = 30
 """By then the projection is to be right again, under the same load: all of it is compared."""
