@@ -258,12 +258,15 @@ class MemberFold:
         except UnknownVersion as error:
             raise StopWorker(str(error)) from None
 
-    def save(self, state: Member) -> bytes | None:
-        """Return the member's row; None when an erased member's last trace may go."""
+    def save(self, state: Member, due: int | None) -> bytes | None:
+        """Return the member's row; None when an erased member's last trace may go.
+
+        ``due`` is the member's ``next_due``.
+        """
         if engine.is_gone(state):
             return None
         engine.settle(state, self._book)
-        row = encode(state, engine.next_due(state, self._book), self._book.digest)
+        row = encode(state, NEVER if due is None else due, self._book.digest)
         self._stats.rows_saved += 1
         self._stats.state_bytes += len(row)
         return row
