@@ -46,8 +46,11 @@ class Fold(Protocol[StateT, EventT]):
     def load(self, key: bytes, body: bytes | None) -> StateT:
         """Return the state of a saved row, or a new one where there is none."""
 
-    def save(self, state: StateT) -> bytes | None:
-        """Return the row's bytes, or None when nothing of the state is to be kept."""
+    def save(self, state: StateT, due: int | None) -> bytes | None:
+        """Return the row's bytes, or None when nothing of the state is to be kept.
+
+        ``due`` is what ``next_due`` says of the state, and what ``due`` will say of the row.
+        """
 
     def due(self, body: bytes) -> int | None:
         """Return the earliest open deadline, read from a fixed place, without decoding the row."""

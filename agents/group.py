@@ -146,7 +146,7 @@ class Collecting(Generic[StateT, EventT]):
         for key, member in self._members.items():
             if not member.journal:
                 continue
-            body = self._fold.save(member.state)
+            body = self._fold.save(member.state, member.due)
             if body is None:
                 self._rows.pop(key, None)
             else:

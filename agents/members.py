@@ -20,7 +20,7 @@ from models.closures import NOTHING
 from models.decoding import RANK_OF, InvalidEvent, Received, instant, receive, salvage_opt_out
 from models.events import MEMBER_TOPICS, Event, Unsubscribed
 from models.guard import Guard
-from models.member import Member, UnknownVersion, book_of, decode, due_of, encode
+from models.member import Member, UnknownVersion, book_of, decode, decode_told, due_of, encode
 from models.outcome import Context, Outcome
 from models.predicting import Library
 from models.projection import project
@@ -83,6 +83,11 @@ def update_of(row: bytes) -> bytes:
 def placed_by(key: bytes) -> bytes:
     """Return what decides the partition of an output with this key."""
     return key.removeprefix(ANONYMOUS_UPDATE)
+
+
+def _identity(key: bytes) -> tuple[str, bool]:
+    """Return the id that a row's key names, and whether it is an anonymous one."""
+    return key[1:].decode(), key[:1] == ANONYMOUS
 
 
 def _count(counts: dict[str, int], name: str) -> None:
@@ -250,7 +255,7 @@ class MemberFold:
 
         Raises ``StopWorker`` for a row that a newer program wrote.
         """
-        identity, anonymous = key[1:].decode(), key[:1] == ANONYMOUS
+        identity, anonymous = _identity(key)
         if body is None:
             return Member(identity, anonymous)
         try:
@@ -258,12 +263,15 @@ class MemberFold:
         except UnknownVersion as error:
             raise StopWorker(str(error)) from None
 
-    def save(self, state: Member) -> bytes | None:
-        """Return the member's row; None when an erased member's last trace may go."""
+    def save(self, state: Member, due: int | None) -> bytes | None:
+        """Return the member's row; None when an erased member's last trace may go.
+
+        ``due`` is the member's ``next_due``.
+        """
         if engine.is_gone(state):
             return None
         engine.settle(state, self._book)
-        row = encode(state, engine.next_due(state, self._book), self._book.digest)
+        row = encode(state, NEVER if due is None else due, self._book.digest)
         self._stats.rows_saved += 1
         self._stats.state_bytes += len(row)
         return row
@@ -337,11 +345,16 @@ class MemberFold:
         return (dead_letter(self._out.dead_letters, what, "$", reason),)
 
     def project(self, key: bytes, body: bytes | None) -> Sequence[Output]:
-        """Return the member update of a saved row."""
+        """Return the member update of a saved row.
+
+        Raises ``StopWorker`` for a row that a newer program wrote.
+        """
         to = update_of(key)
         if body is None:
             return (Output(self._out.member_updates, to, None),)
-        update = project(self.load(key, body), self.due(body), self._book, self._models)
+        due = self.due(body)
+        member = decode_told(body, *_identity(key))
+        update = project(member, due, self._book, self._models)
         return (Output(self._out.member_updates, to, self._encode(update)),)
 
     def row_of(self, update: bytes) -> bytes:

@@ -77,7 +77,9 @@ class Compiled(NamedTuple):
         """Return the first instant after ``after`` at which time may change who is in."""
         earliest = NEVER
         for turn in self.turns:
-            earliest = min(earliest, turn(member, after))
+            at = turn(member, after)
+            if at < earliest:
+                earliest = at
         return earliest
 
 

@@ -138,7 +138,10 @@ def is_gone(member: Member) -> bool:
 
 
 def settle(member: Member, book: RuleBook) -> None:
-    """Drop what cannot matter any more; called before a member is encoded."""
+    """Drop what cannot matter any more; called before a member is encoded.
+
+    No deadline hangs on any of it: the member's ``next_due`` stays what it is.
+    """
     if member.tracks or member.seen:
         absence.prune(member, book)
     if member.logs:

@@ -19,7 +19,7 @@ The header is the same in every version. A body of an older version is upgraded 
 one version at a time; a row of a newer one is refused (``docs/upgrades.md``).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from copy import copy
 from itertools import pairwise
 from struct import Struct as Layout
@@ -232,15 +232,19 @@ def encode(member: Member, next_due: int, book: int) -> bytes:
 
 def decode(row: bytes, identity: str, anonymous: bool) -> Member:
     """Return the member of a row. Raises ``UnknownVersion`` for a row of a newer program."""
-    version = _version_of(row)
-    body: bytes | memoryview = memoryview(row)[HEADER_BYTES:]
-    if version < VERSION:
-        body = _upgraded(body, version)
-    member = _decoder.decode(body)
-    _make_absolute(member, member.newest >> RANK_BITS)
+    member = _decoder.decode(_body_of(row))
+    base = member.newest >> RANK_BITS
+    _make_told_absolute(member, base)
+    _make_untold_absolute(member, base)
     member.id = identity
     member.anonymous = anonymous
     return member
+
+
+def _body_of(row: bytes) -> bytes | memoryview:
+    version = _version_of(row)
+    body = memoryview(row)[HEADER_BYTES:]
+    return body if version == VERSION else _upgraded(body, version)
 
 
 def _version_of(row: bytes) -> int:
@@ -342,8 +346,8 @@ def _relative(member: Member, base: int) -> Member:
     return relative
 
 
-def _make_absolute(member: Member, base: int) -> None:
-    """Undo ``_relative`` in a member that a row gave."""
+def _make_told_absolute(member: Member, base: int) -> None:
+    """Undo ``_relative`` in what readers are told of a member that a row gave."""
     member.advanced_to += base
     member.stage_since = _unpast(member.stage_since, base)
     member.band_since = _unpast(member.band_since, base)
@@ -353,6 +357,24 @@ def _make_absolute(member: Member, base: int) -> None:
     member.calendar_to = _unpast(member.calendar_to, base)
     if member.orders:
         member.orders = _ungapped(member.orders, base)
+    for item in member.recent:
+        item.at += base
+    for change in member.cart_changes:
+        change.mark += base << MARK_SHIFT
+    for trigger in member.open:
+        _make_trigger_absolute(trigger, base)
+    for rule in member.raised:
+        member.raised[rule] += base
+    if member.standing is not None:
+        _make_standing_absolute(member.standing, base)
+    if member.labels is not None:
+        _make_labels_absolute(member.labels, base)
+    if member.score is not None:
+        _make_score_absolute(member.score, base // DAY)
+
+
+def _make_untold_absolute(member: Member, base: int) -> None:
+    """Undo ``_relative`` in the fields that ``UNTOLD`` names."""
     if member.ring:
         member.ring = _aged(member.ring, base)
     marks_base, places_base = base << MARK_SHIFT, base << RANK_BITS
@@ -369,20 +391,6 @@ def _make_absolute(member: Member, base: int) -> None:
                 seen.mark += marks_base
     for code in member.seen:
         member.seen[code] += places_base
-    for item in member.recent:
-        item.at += base
-    for change in member.cart_changes:
-        change.mark += marks_base
-    for trigger in member.open:
-        _make_trigger_absolute(trigger, base)
-    for rule in member.raised:
-        member.raised[rule] += base
-    if member.standing is not None:
-        _make_standing_absolute(member.standing, base)
-    if member.labels is not None:
-        _make_labels_absolute(member.labels, base)
-    if member.score is not None:
-        _make_score_absolute(member.score, base // DAY)
 
 
 def _relative_log(log: Log, base: int, marks_base: int) -> Log:
@@ -522,17 +530,38 @@ def stage_of(row: bytes) -> int:
     return row[9] & 15
 
 
+def _decoder_without(left_out: Collection[str]) -> Any:
+    """Return a decoder of members that leaves some fields as the bytes that they are."""
+    fields = [
+        (field.name, msgspec.Raw if field.name in left_out else field.type)
+        for field in msgspec.structs.fields(Member)
+    ]
+    return msgspec.msgpack.Decoder(msgspec.defstruct("Part", fields, array_like=True))
+
+
+UNTOLD = frozenset(
+    {"applied", "totals", "ring", "ids", "tracks", "seen", "offers", "links", "logs"}
+)
+"""The fields that readers of the projection are told nothing of: a third of decoding a row."""
+
+_told_decoder = _decoder_without(UNTOLD)
+
+
+def decode_told(row: bytes, identity: str, anonymous: bool) -> Member:
+    """Return the member of a row for readers: the fields of ``UNTOLD`` must not be looked at.
+
+    Raises ``UnknownVersion``.
+    """
+    member: Member = _told_decoder.decode(_body_of(row))
+    _make_told_absolute(member, member.newest >> RANK_BITS)
+    member.id = identity
+    member.anonymous = anonymous
+    return member
+
+
 # What MessagePack writes for None: labels, rhythm and score of who has none of them.
 _NOTHING = b"\xc0\xc0\xc0"
-_LabelsAlone = msgspec.defstruct(
-    "_LabelsAlone",
-    [
-        (name, Labels | None if name == "labels" else msgspec.Raw)
-        for name in Member.__struct_fields__
-    ],
-    array_like=True,
-)
-_labels_decoder = msgspec.msgpack.Decoder(_LabelsAlone)
+_labels_decoder = _decoder_without(frozenset(Member.__struct_fields__) - {"labels"})
 
 
 def labels_of(row: bytes) -> Labels | None:

@@ -4,6 +4,7 @@ The rule book says only what the segments in a row are called, and by which tabl
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Literal
 
 from models.events import CLASS_OF
@@ -118,18 +119,22 @@ def _consents(member: Member) -> Iterator[ConsentSaid]:
 
 def _last_triggers(member: Member, book: RuleBook | None) -> tuple[LastTrigger, ...]:
     """Return the newest triggers: those that are open, and what re-entry remembers of others."""
-    told: dict[tuple[int, str], LastTrigger] = {}
+    known: dict[tuple[int, str], OpenTrigger | None] = {}
     if book is not None:
-        raised = [*member.raised.items(), *_raised_by_key(member)]
-        for due, rule in ((due, book.reentry_of.get(rule_id)) for rule_id, due in raised):
+        for rule_id, due in chain(member.raised.items(), _raised_by_key(member)):
+            rule = book.reentry_of.get(rule_id)
             if rule is not None:
-                told[due, rule.name] = LastTrigger(rule.name, rfc3339(due), "over")
+                known[due, rule.name] = None
     for trigger in member.open:
-        outcome = _outcome(member, trigger)
-        told[trigger.due, trigger.rule] = LastTrigger(
-            trigger.rule, rfc3339(trigger.due), outcome, trigger.id.hex()
-        )
-    return tuple(told[key] for key in sorted(told, reverse=True)[:TOLD_TRIGGERS])
+        known[trigger.due, trigger.rule] = trigger
+    newest = sorted(known, reverse=True)[:TOLD_TRIGGERS]
+    return tuple(_last_trigger(member, due, rule, known[due, rule]) for due, rule in newest)
+
+
+def _last_trigger(member: Member, due: int, rule: str, trigger: OpenTrigger | None) -> LastTrigger:
+    if trigger is None:
+        return LastTrigger(rule, rfc3339(due), "over")
+    return LastTrigger(rule, rfc3339(due), _outcome(member, trigger), trigger.id.hex())
 
 
 def _raised_by_key(member: Member) -> Iterator[tuple[int, int]]:

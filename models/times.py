@@ -34,10 +34,9 @@ def rfc3339(instant: int) -> str:
     >>> rfc3339(1795255200000)
     '2026-11-21T10:00:00.000Z'
     """
-    day, rest = divmod(instant, DAY)
-    minute, rest = divmod(rest, MINUTE)
-    second, thousandth = divmod(rest, SECOND)
-    return _date(day) + _MINUTES[minute] + _SECONDS[second] + _THOUSANDTHS[thousandth]
+    day, rest = _date(instant // DAY), instant % DAY
+    second, thousandth = _SECONDS[rest // SECOND % 60], _THOUSANDTHS[rest % SECOND]
+    return f"{day}{_MINUTES[rest // MINUTE]}{second}{thousandth}"
 
 
 @lru_cache(maxsize=4096)

@@ -81,8 +81,9 @@ def test_the_lanes_fold_says_the_same_and_survives_its_rows() -> None:
         state = fold.load(decoded.key, rows.get(decoded.key))  # type: ignore[union-attr]
         assert fold.applied(state, 0) < offset
         said += fold.apply(state, decoded, source, None)  # type: ignore[arg-type]
-        rows[record.key] = fold.save(state)
-        assert fold.due(rows[record.key]) == fold.next_due(state)
+        due = fold.next_due(state)
+        rows[record.key] = fold.save(state, due)
+        assert fold.due(rows[record.key]) == due
     for key, row in rows.items():
         said += fold.advance(fold.load(key, row), LOG[-1].at, None)
     found = [Fired(**orjson.loads(output.value or b"")) for output in said]

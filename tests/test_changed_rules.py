@@ -33,7 +33,7 @@ def asleep_since_an_order(fold: MemberFold) -> bytes:
     assert isinstance(decoded, Decoded)
     state = fold.load(decoded.key, None)
     fold.apply(state, decoded, record, NOON)
-    body = fold.save(state)
+    body = fold.save(state, fold.next_due(state))
     assert body is not None
     return body
 

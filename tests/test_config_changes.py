@@ -770,6 +770,25 @@ def test_what_competes_is_asked_when_the_old_window_ends(shop: Shop, window: Any
     assert after.raised == ["hello"]
 
 
+@pytest.mark.parametrize(
+    ("rule", "policy", "verdict"),
+    [
+        ({"mode": "shadow"}, {}, "shadow"),
+        ({}, {"holdout": {"salt": "s", "everything": "100%"}}, "holdout"),
+    ],
+)
+def test_of_what_competes_only_the_first_has_its_turn_where_nothing_is_sent_any_more(
+    shop: Shop, rule: dict[str, Any], policy: dict[str, Any], verdict: str
+) -> None:
+    once, window = HELLO | {"reentry": "once"}, {"arbitration": "1m"}
+    life = Life(shop.book(once, policy=window))
+    life.sees("visit", NOON)
+    life.sees("visit", NOON + 1)
+    after = restarted(life, shop.book(once | rule, policy=window | policy))
+    after.reaches(NOON + MINUTE)
+    assert after.verdicts == [("hello", verdict), ("hello", "reentry")]
+
+
 def night(ends: str, then: str = "defer") -> dict[str, Any]:
     return {"quiet_hours": {"from": "21:00", "to": ends, "then": then}}
 

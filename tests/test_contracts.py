@@ -206,7 +206,7 @@ def sent() -> list[Output]:
             outputs += decoded.outputs
         else:
             outputs += job.apply(state, decoded, record, None)
-            outputs += job.project(b"mm1", job.save(state))
+            outputs += job.project(b"mm1", job.save(state, job.next_due(state)))
     return outputs
 
 

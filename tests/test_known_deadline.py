@@ -9,11 +9,12 @@ import pytest
 from core_builders import DAY, HOUR, MINUTE, NOON, Life, arrived, event, random_log, whole_book
 
 from models import absence, belonging, dated, watching
-from models.engine import handle, next_due
+from models.engine import advance, handle, next_due, settle
 from models.holding import next_release
-from models.member import Member, encode
+from models.member import Member, decode, encode
 from models.outcome import Context
 from models.overtaking import next_close
+from models.rulebook import RuleBook
 from models.times import SECOND
 from models.transitions import next_stage_due
 
@@ -46,6 +47,34 @@ def test_what_is_due_at_the_events_own_instant_is_not_passed_over() -> None:
     (one,) = arrived([event("visit", due)])
     handle(life.member, one, Context(book), due)
     assert next_due(life.member, book) > due
+
+
+@pytest.mark.parametrize("step", [7 * MINUTE, 5 * HOUR, 9 * DAY])
+def test_no_deadline_hangs_on_what_a_member_forgets_when_it_is_saved(step: int) -> None:
+    book = whole_book(assume_consent=True)
+    forgot = 0
+    for seed in range(25):
+        member = Member("m1", False)
+        for one in arrived(random_log(Random(seed), step)):
+            if one.event.member_id != "m1":
+                continue
+            handle(member, one, Context(book))
+            forgot += is_saved_with_its_deadline(member, book)
+        for _ in range(20):
+            advance(member, min(next_due(member, book), member.advanced_to + DAY), Context(book))
+            forgot += is_saved_with_its_deadline(member, book)
+    assert forgot > 0
+
+
+def is_saved_with_its_deadline(member: Member, book: RuleBook) -> bool:
+    """Whether the member forgot anything."""
+    due = next_due(member, book)
+    before = encode(member, due, 0)
+    settle(member, book)
+    row = encode(member, due, 0)
+    assert next_due(member, book) == due
+    assert next_due(decode(row, "m1", False), book) == due
+    return row != before
 
 
 @pytest.mark.parametrize("step", [7 * MINUTE, 5 * HOUR, 9 * DAY])

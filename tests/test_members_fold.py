@@ -253,7 +253,7 @@ def test_a_malformed_opt_out_is_folded_in_its_place_and_dead_lettered() -> None:
     assert as_letter(letter)["path"] == "$.channel"
     assert json.loads(cancelled.value or b"")["type"] == "trigger_cancelled"
     assert fold.applied(member, MEMBER_TOPICS.index("engagement")) == 3
-    [update] = fold.project(b"mm1", fold.save(member))
+    [update] = fold.project(b"mm1", fold.save(member, fold.next_due(member)))
     assert json.loads(update.value or b"")["opted_out"] == ["all"]
     assert (stats.opt_outs_salvaged, stats.dead_letters) == (1, {"$": 1})
 
@@ -359,7 +359,7 @@ def test_an_anonymous_id_gets_decisions_and_no_trigger() -> None:
 def test_updates_are_keyed_by_id_and_an_anonymous_id_is_marked() -> None:
     fold = make_fold()
     member, _ = applied(fold, record("visit"))
-    [update] = fold.project(b"mm1", fold.save(member))
+    [update] = fold.project(b"mm1", fold.save(member, fold.next_due(member)))
     assert (update.topic, update.key) == ("u", b"m1")
     assert json.loads(update.value or b"")["member_id"] == "m1"
     assert fold.project(b"am1", None) == (Output("u", ANONYMOUS_UPDATE + b"m1", None),)
@@ -404,5 +404,7 @@ def test_the_engine_folds_every_event_that_the_types_allow(data: st.DataObject) 
         for group in collecting.close(1 << 20):
             for row_key, body in group.rows.items():
                 [update] = fold.project(row_key, body)
+                if body is not None:
+                    assert fold.due(body) == fold.next_due(fold.load(row_key, body))
                 assert update.value is None or json.loads(update.value)["type"] == "member_update"
                 assert body is None or len(body) <= 16_384

@@ -140,7 +140,7 @@ def test_a_worker_counts_who_enters_and_leaves_and_shows_segments_by_name(tmp_pa
     assert stats.segment_changes == {("fresh", "left"): 1, ("old", "entered"): 1}
     assert stats.transitions == {}
     assert {output.topic for output in outputs} == {"decisions"}
-    [update] = fold.project(b"mm1", fold.save(life.member))
+    [update] = fold.project(b"mm1", fold.save(life.member, None))
     shown = json.loads(update.value or b"")["segments"]
     assert shown == [{"segment": "old", "since": rfc3339(NOON + 30 * DAY)}]
 

@@ -16,6 +16,7 @@ from golden_changelog import MemoryChangelog
 from live_kit import PATIENCE, Reader, now_ms, ready
 from next_version import NextVersion, next_version
 from rolling import Deploy, Flow, standing, wait_until
+from scripted_models import ScriptedModels
 
 from agents.group import Group
 from agents.ports import LoggedRow, StopWorker
@@ -26,6 +27,7 @@ from models import member as rows
 from models.events import CODE_OF
 from models.labels import Labels, Tag
 from models.member import HEADER_BYTES, UnknownVersion, book_of, decode, due_of, stage_of
+from models.projection import project
 from models.standing import GIVEN_BACK, MORNING, RAISED, SENT, SILENCE, Contact, Held, Standing
 from models.times import rfc3339
 
@@ -75,6 +77,18 @@ def test_a_kept_changelog_says_what_it_said_when_it_was_written(version: int) ->
     found = golden.what_it_says(golden.load(version), golden.book(version))
     assert found["members"].keys() == kept["members"].keys()
     assert of_then(found, kept) == kept
+
+
+def test_an_update_says_the_same_of_what_is_told_of_a_row_and_of_the_whole_row(
+    version: int,
+) -> None:
+    rules = golden.book(version)
+    fold, models = golden.fold_with(rules), ScriptedModels()
+    bodies, _ = golden.read_changelog(golden.load(version))
+    for key, body in bodies.items():
+        whole = project(fold.load(key, body), fold.due(body), rules, models)
+        [update] = fold.project(key, body)
+        assert update.value == msgspec.json.encode(whole)
 
 
 def test_a_kept_changelog_goes_on_as_if_there_had_been_no_upgrade(version: int) -> None:

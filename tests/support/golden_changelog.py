@@ -167,7 +167,9 @@ class Owner:
         """What has been folded since the last group."""
         group = Group(outputs=self.outputs, done=dict(self.done))
         for key in sorted(self.touched):
-            body = group.rows[key] = self._fold.save(self.touched[key])
+            member = self.touched[key]
+            due = self._fold.next_due(member)
+            body = group.rows[key] = self._fold.save(member, due)
             if body is None:
                 self.bodies.pop(key, None)
             else:

@@ -70,11 +70,11 @@ class ToyFold:
         counts, applied, fired, forgotten = json.loads(body[8:])
         return State(key, due or None, counts, applied, fired, forgotten)
 
-    def save(self, state: State) -> bytes | None:
+    def save(self, state: State, due: int | None) -> bytes | None:
         if state.gone:
             return None
         rest = [state.counts, state.applied, state.fired, state.forgotten]
-        return (state.due or NO_DEADLINE).to_bytes(8, "big") + json.dumps(rest).encode()
+        return (due or NO_DEADLINE).to_bytes(8, "big") + json.dumps(rest).encode()
 
     def due(self, body: bytes) -> int | None:
         self.due_calls += 1
