@@ -81,9 +81,9 @@ class SimpleFold:
             return State(member=key.decode())
         return self._decode(memoryview(body)[_DUE.size :])
 
-    def save(self, state: State) -> bytes:
+    def save(self, state: State, due: int | None) -> bytes:
         """Return the row: the deadline, and everything."""
-        return _DUE.pack(state.due) + self._encode(state)
+        return _DUE.pack(due or 0) + self._encode(state)
 
     def due(self, body: bytes) -> int | None:
         """Return the deadline of a row."""
