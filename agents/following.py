@@ -59,6 +59,9 @@ REJOIN_SECONDS = 30.0
 end first, on a machine that is busy. Who comes too late is thrown out, joins again, and all is
 dealt anew, again and again. Who is dead is not waited for longer than its session."""
 
+RESTS = 5
+"""What is left to who rests so often is a sixth of the loop: enough to get on."""
+
 ASSIGNORS = (RangePartitionAssignor,)
 """By range, partition n of every topic goes to the same follower, so that one of them has all of a
 member. Of aiokafka's consumers two that offer more than one assignor, and join at once, may join
@@ -83,8 +86,9 @@ class FollowerConfig:
     patience: float = 0.1
     """How long records may wait at the broker for more to come."""
     rest: float = 0.0
-    """How long to rest after a batch, as a share of the time that its work took. Whoever has much
-    to catch up with shares its event loop with lanes, which cannot wait."""
+    """How long to rest after a batch, as a share of the time that its work took, and up to
+    ``RESTS`` times as long while others are ``pressed``. Whoever has much to catch up with shares
+    its event loop with lanes, which cannot wait."""
 
     @property
     def brokers(self) -> list[str]:
@@ -145,7 +149,8 @@ class _Batch(Generic[T]):
 class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
     """Writes what ``take`` makes of records into a store, in the order of their partitions.
 
-    ``connect`` makes the consumer, with itself as the listener, each time it is begun with.
+    ``connect`` makes the consumer, with itself as the listener, each time it is begun with;
+    ``pressed`` tells whether others on the loop have more to do than they get done.
     """
 
     def __init__(
@@ -154,8 +159,10 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
         store: FollowerStore[T],
         take: Callable[[Polled], Taken[T]],
         connect: "Callable[[Follower[T]], FollowerConsumer] | None" = None,
+        pressed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._connect = connect or Follower._kafka
+        self._pressed = pressed
         self.stats = FollowerStats()
         self._config = config
         self._store = store
@@ -213,13 +220,20 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
                     began = loop.time()
                     batch = self._batch(known)
                     worked = loop.time() - began + await self._finish(batch)
-                    await asyncio.sleep(self._config.rest * worked)
+                    await self._rest(self._config.rest * worked)
                 else:
                     await self._look()
         finally:
             if watching is not None:
                 watching.cancel()
             await self._close(consumer)
+
+    async def _rest(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        for _ in range(RESTS - 1):
+            if not self._pressed():
+                return
+            await asyncio.sleep(seconds)
 
     def _kafka(self) -> FollowerConsumer:
         config = self._config

@@ -21,6 +21,11 @@ class Turns:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._taken = False
 
+    @property
+    def pressed(self) -> bool:
+        """Return whether somebody waits for a turn."""
+        return bool(self._waiting)
+
     async def mine(self) -> None:
         """Return when it is the caller's turn, which lasts until it waits for anything."""
         turn = asyncio.get_running_loop().create_future()

@@ -1,5 +1,7 @@
 """The worker's observer, out of its settings."""
 
+from collections.abc import Callable
+
 from agents.following import Follower, FollowerConfig
 from agents.observer import FOLLOWED, Observing
 from agents.observer_ports import Facts
@@ -16,8 +18,16 @@ REST = 1.0
 and when Redis has come back empty, all that there ever was is much to catch up with."""
 
 
-def observer(settings: Settings, book: RuleBook, store: ObservedStore) -> Follower[Facts]:
-    """Return an observer that writes into the store; nothing is connected before it starts."""
+def observer(
+    settings: Settings,
+    book: RuleBook,
+    store: ObservedStore,
+    pressed: Callable[[], bool] = lambda: False,
+) -> Follower[Facts]:
+    """Return an observer that writes into the store; nothing is connected before it starts.
+
+    It works less while those who share its loop are ``pressed``.
+    """
     topics = {settings.topic(name): name for name in FOLLOWED}
     observing = Observing(topics, partition_function(settings.partitioner), settings.partitions)
     config = FollowerConfig(
@@ -31,4 +41,4 @@ def observer(settings: Settings, book: RuleBook, store: ObservedStore) -> Follow
         REST,
     )
     writer = store.writer(settings.test_members, Retelling(book))
-    return Follower(config, writer, observing.take)
+    return Follower(config, writer, observing.take, pressed=pressed)

@@ -141,7 +141,12 @@ class Worker:
         self._observed = ObservedStore.connect(
             settings.redis, key_prefix(settings.app_id), settings.redis_timeout_ms, clock.now
         )
-        self._observer = observer(settings, book, self._observed) if settings.observer else None
+        self._turns = Turns()
+        self._observer = (
+            observer(settings, book, self._observed, lambda: self._turns.pressed)
+            if settings.observer
+            else None
+        )
         self._figures: LifecycleFigures | None = None
         if self._observer is not None:
             self._figures = LifecycleFigures(self._observed.lifecycle)
@@ -159,7 +164,6 @@ class Worker:
             self._rows,
             lambda: sum(stats.segment_changes.values()),
         )
-        self._turns = Turns()
         data_dir = (settings.data_dir or default_data_dir()) / "workers"
         data_dir.mkdir(parents=True, exist_ok=True)
         self._lag = LagWatch(

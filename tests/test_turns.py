@@ -53,3 +53,15 @@ async def test_who_is_cancelled_while_it_waits_keeps_nobody_waiting() -> None:
     assert had == ["a", "d"]
     await lane("later")
     assert had == ["a", "d", "later"]
+
+
+async def test_turns_are_pressed_while_somebody_waits() -> None:
+    turns = Turns()
+    assert not turns.pressed
+    await turns.mine()
+    assert not turns.pressed
+    second = asyncio.create_task(turns.mine())
+    await asyncio.sleep(0)
+    assert turns.pressed
+    await second
+    assert not turns.pressed
