@@ -48,7 +48,7 @@ class CountFold:
     def load(self, key: bytes, body: bytes | None) -> list[int]:
         return [0] + [-1] * len(self.topics) if body is None else list(self._row.unpack(body))
 
-    def save(self, state: list[int]) -> bytes:
+    def save(self, state: list[int], due: int | None) -> bytes:
         return self._row.pack(*state)
 
     def due(self, body: bytes) -> int | None:
