@@ -11,7 +11,7 @@ parameters: the trainer says what has earned what, and how far the level of all 
 import math
 from collections.abc import Callable
 from functools import cached_property, lru_cache
-from math import exp, expm1
+from math import exp, expm1, log
 from typing import NamedTuple, TypeAlias, cast
 
 import msgspec
@@ -20,19 +20,21 @@ from msgspec import structs
 from models.btyd import BgNbd
 from models.features import (
     DAY,
+    DAYS,
     FEATURES,
     KNOWN,
     MEMBER,
     OF_CHURN,
     ROLLING,
     TABLES,
+    UNSAID,
     USUAL,
     VIEWS,
     Population,
     features,
     usual,
 )
-from models.fusing import Fused, again
+from models.fusing import Fused, Table, again
 from models.logistic import FAR, Logistic, formula, sigmoid
 from models.rhythm import Rhythm
 
@@ -163,33 +165,31 @@ _NAMES = tuple(feature.name for feature in FEATURES[:OF_CHURN])
 _ROLLING = _NAMES[:ROLLING]
 _AHEAD = "_ahead"
 
-# The week that begins now and the last one of the horizon; between them log odds go with the
-# logarithm of time.
+# The log odds of an order in the week that begins now and in the last one of the horizon; between
+# them they go with the logarithm of time.
 _WEEKLY = """
-next_week = {next_week}
 if next_week > -CERTAIN and next_week < CERTAIN:
-    begins = next_week
-    leaving = 1.0 + exp(-begins)
+    begins = -next_week
+    leaving = 1.0 + exp(begins)
     p_week = 1.0 / leaving
 else:
-    begins = CERTAIN if next_week > 0.0 else -CERTAIN
-    leaving = 1.0 + exp(-begins)
+    begins = -CERTAIN if next_week > 0.0 else CERTAIN
+    leaving = 1.0 + exp(begins)
     p_week = sigmoid(next_week)
 if last_week > -CERTAIN and last_week < CERTAIN:
-    ends = last_week
+    ends = -last_week
 else:
-    ends = CERTAIN if last_week > 0.0 else -CERTAIN
-slope = ends - begins
-silent = (1.0 / (1.0 + exp(-ends))) ** rest{between}
+    ends = -CERTAIN if last_week > 0.0 else CERTAIN
+slope = begins - ends
+silent = (1.0 / (1.0 + exp(ends))) ** rest{between}
 """
-_BETWEEN = " / (1.0 + exp(-begins - slope * share_{}))"
 # ``BgNbd.p_no_order``, written out.
 _BGNBD = """
 often = r + many
 aged = alpha + age
 orders = -expm1(-often * log1p(horizon / aged))
 if gaps:
-    left = log(a / (b + many - 1.0)) + often * log(aged / (alpha + span))
+    left = LEFT[gaps] + often * log(aged / (alpha + span))
     alive = 1.0 / (1.0 + exp(left)) if left < FAR else 0.0
 else:
     alive = 1.0
@@ -222,21 +222,28 @@ def _shares(churn: Churn) -> dict[str, float]:
     return {part: share / total for part, share in shares.items() if share}
 
 
-def _numbers(churn: Churn) -> dict[str, float]:
+def _numbers(churn: Churn) -> dict[str, float | Table]:
     """Return the numbers of a version by the names that the formulas have for them."""
     last, between, rest = _steps(churn.horizon)
-    numbers = dict(zip(USUAL, usual(churn.population), strict=True))
+    numbers: dict[str, float | Table] = dict(zip(USUAL, usual(churn.population), strict=True))
     numbers |= {"base": churn.population.base, "horizon": float(churn.horizon)}
     numbers |= {"shift": churn.shift}
     numbers |= {"until_last_week": last, "rest": rest}
     numbers |= {f"share_{week}": share for week, share in enumerate(between)}
     if churn.direct is not None:
-        numbers |= churn.direct.numbers("direct", _NAMES)
+        numbers |= churn.direct.numbers("direct", _NAMES, UNSAID)
     if churn.weekly is not None:
-        numbers |= churn.weekly.numbers("weekly", _ROLLING)
+        numbers |= churn.weekly.numbers("weekly", _ROLLING, UNSAID)
     if churn.bgnbd is not None:
-        numbers |= structs.asdict(churn.bgnbd)
+        numbers |= structs.asdict(churn.bgnbd) | {"LEFT": _left(churn.bgnbd)}
     return numbers
+
+
+@lru_cache(8)
+def _left(bgnbd: BgNbd) -> Table:
+    """Return, by the number of gaps, the log odds of having left that come with each order."""
+    a, b = bgnbd.a, bgnbd.b
+    return Table(lambda gaps: log(a / (b + gaps - 1.0)) if gaps else 0.0, DAYS)
 
 
 @lru_cache(64)
@@ -247,26 +254,25 @@ def _fused(shape: _Shape, counting: tuple[str, ...] | None) -> Fused:
     """
     said = [MEMBER]
     if shape.weekly is not None:
-        last_week = formula("weekly", shape.weekly, _AHEAD)
         said += [f"day{_AHEAD} = day + until_last_week", again(DAY, _AHEAD)]
-        said.append(f"last_week = {last_week}")
+        said.append(f"last_week = {formula('weekly', shape.weekly, UNSAID, _AHEAD)}")
     said += [DAY, VIEWS]
     if shape.weekly is None:
         said.append("p_week = of_weekly = None")
     else:
         # The first week between is the one that begins now.
         steps = (
-            f"(1.0 + exp(-begins - slope * share_{week}))" for week in range(1, shape.weeks - 1)
+            f"(1.0 + exp(begins - slope * share_{week}))" for week in range(1, shape.weeks - 1)
         )
         between = ("leaving", *steps) if shape.weeks > 1 else ()
-        next_week = formula("weekly", shape.weekly)
         rolled = "".join(f" / {factor}" for factor in between)
-        said.append(_WEEKLY.format(next_week=next_week, between=rolled))
+        said.append(f"next_week = {formula('weekly', shape.weekly, UNSAID)}")
+        said.append(_WEEKLY.format(between=rolled))
         said.append(_LOG_ODDS.format(p="silent", of="of_weekly"))
     if shape.direct is None:
         said.append("of_direct = None")
     else:
-        said.append(f"of_direct = {formula('direct', shape.direct)}")
+        said.append(f"of_direct = {formula('direct', shape.direct, UNSAID)}")
     if shape.bgnbd:
         said += [_BGNBD, _LOG_ODDS.format(p="no_order", of="of_bgnbd")]
     else:

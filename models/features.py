@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from models.fusing import Fused, Table
+from models.logistic import Unsaid
 from models.rhythm import LAPSE, LOG_UNIT, SQUARE_UNIT, UNIT, Rhythm, kept
 
 
@@ -293,8 +294,8 @@ def _of_tenure(days: int) -> tuple[float, ...]:
 
 
 def _of_view(days: int) -> tuple[float, ...]:
-    """Return what is left of views, half-lives 3, 14 and 30, so long after the last; its log."""
-    return kept(3, days), kept(14, days), kept(30, days), log1p(days)
+    """Return what is left of a ``UNIT`` of views, half-lives 3, 14, 30, after ``days``; its log."""
+    return kept(3, days) / UNIT, kept(14, days) / UNIT, kept(30, days) / UNIT, log1p(days)
 
 
 def _of_count(count: int) -> float:
@@ -304,13 +305,13 @@ def _of_count(count: int) -> float:
 
 # What follows from one small whole number is looked up: days of four years, and what is counted of
 # who buys each day for ever.
-_DAYS = 1461
+DAYS = 1461
 TABLES: dict[str, Table] = {
-    "GAPS": Table(_of_gaps, _DAYS),
-    "SILENCE": Table(_of_silence, _DAYS),
-    "TENURE": Table(_of_tenure, _DAYS),
-    "VIEW": Table(_of_view, _DAYS),
-    "LAPSED": Table(float, _DAYS),
+    "GAPS": Table(_of_gaps, DAYS),
+    "SILENCE": Table(_of_silence, DAYS),
+    "TENURE": Table(_of_tenure, DAYS),
+    "VIEW": Table(_of_view, DAYS),
+    "LAPSED": Table(float, DAYS),
     "COUNT": Table(_of_count, int(_SPAN90 * UNIT) + UNIT),
 }
 
@@ -327,11 +328,12 @@ USUAL = ("log_means", "log_variances", "gap_means", "half_gap", "base_days")
 MEMBER = """
 first_day = rhythm.first_day
 span = rhythm.span
+last_day = first_day + span
 gaps = rhythm.gaps
 many, few, more, log_gaps = GAPS[gaps]
 # The member's own gap, shrunk to the base's.
 own_logs = rhythm.logs / LOG_UNIT
-spread = rhythm.squares / SQUARE_UNIT - own_logs * own_logs / gaps if gaps else 0.0
+spread = rhythm.squares / SQUARE_UNIT - own_logs * own_logs / many if gaps else 0.0
 variance = spread if spread > 0.0 else 0.0
 mean = (own_logs + log_means) / few
 deviation = sqrt((variance + log_variances) / more)
@@ -343,14 +345,14 @@ fortnight = COUNT[rhythm.fortnight]
 month = COUNT[rhythm.month]
 quarter = COUNT[rhythm.quarter]
 lapsed = LAPSED[rhythm.lapsed]
-with_coupon = rhythm.coupons / UNIT
-spent = rhythm.spent_lately / 100.0
+with_coupon = rhythm.coupons != 0
+spent = rhythm.spent_lately / 100
 """
 
 # The rolling features at the end of ``day``.
 DAY = """
 tenure = day - first_day
-silence = tenure - span
+silence = day - last_day
 at7, at14, at30, at90, log_silence, log_later, over = SILENCE[silence]
 most7, most30, most90, log_tenure, age, known_days = TENURE[tenure]
 # Decayed counts of purchase days now, beside what they can at most be since the first one.
@@ -372,7 +374,7 @@ trend_long = log(rate30 / ((often90 + 0.5) / (most90 + half_gap)))
 late_longest = log_silence - log_longest
 away = lapsed + over
 own = log((away + base_days) / (known_days - away - base_days))
-coupons = log1p(with_coupon * at30) if with_coupon else 0.0
+coupons = log1p(rhythm.coupons / UNIT * at30) if with_coupon else 0.0
 spent_90 = log1p(spent * at90) if spent > 0.0 else 0.0
 late_squared = late * late
 often_known = log1p(often30) * log_gaps
@@ -384,29 +386,49 @@ silence_tenure = log_silence * log_tenure
 # What is told of looks at the end of ``day``.
 VIEWS = """
 looks = rhythm.looks
-cart_open = 1.0 if looks is not None and looks.cart_day > first_day + span else 0.0
-if looks is None or not looks.day:
-    looked = LONG_AGO
-    looks_14 = looks_trend = looked_silence = looked_after = looked_much = seen_late = 0.0
-    looks_often = looks_trending = looks_late = looks_buying = looked_after_often = 0.0
-else:
+cart_open = 1.0 if looks is not None and looks.cart_day > last_day else 0.0
+seen = looks is not None and looks.day != 0
+if seen:
     since = day - looks.day
     left3, left14, left30, looked = VIEW[since]
-    short = looks.short / UNIT * left3
-    looks_14 = log1p(looks.middle / UNIT * left14)
-    looks_trend = log((short / 3.0 + 0.02) / (looks.long / UNIT * left30 / 30.0 + 0.02))
+    looks_14 = log1p(left14 * looks.middle)
+    looks_trend = log((left3 * looks.short / 3.0 + 0.02) / (left30 * looks.long / 30.0 + 0.02))
     looked_silence = log_silence
-    looked_after = log1p(silence - since) if silence > since else 0.0
     looked_much = looked * looks_14
-    unseen = ((looked if silence > since else log_silence) - mean) / deviation
-    seen_late = 6.0 if unseen > 6.0 else -6.0 if unseen < -6.0 else unseen
+    if silence > since:
+        looked_after = log1p(silence - since)
+        unseen = (looked - mean) / deviation
+        seen_late = 6.0 if unseen > 6.0 else -6.0 if unseen < -6.0 else unseen
+    else:
+        looked_after = 0.0
+        seen_late = late
+    seen_late_squared = seen_late * seen_late
     looks_often = looks_14 * often_90
     looks_trending = looks_14 * looks_trend
     looks_late = looks_14 * seen_late
     looks_buying = looks_14 * trend_short
     looked_after_often = looked_after * often_90
-seen_late_squared = seen_late * seen_late
+else:
+    looked = LONG_AGO
+    looks_14 = looks_trend = looked_silence = looked_after = looked_much = 0.0
+    seen_late = seen_late_squared = 0.0
+    looks_often = looks_trending = looks_late = looks_buying = looked_after_often = 0.0
 """
+
+# What a model makes of a feature that says nothing is a number, and need not be worked out.
+UNSAID: Unsaid = {
+    "coupons": ("with_coupon", 0.0),
+    "looked": ("seen", _LONG_AGO),
+    "cart_open": ("cart_open", 0.0),
+    **dict.fromkeys(
+        (
+            *("looks_14", "looks_trend", "looked_silence", "looked_after", "looked_much"),
+            *("seen_late", "seen_late_squared", "looks_often", "looks_trending", "looks_late"),
+            *("looks_buying", "looked_after_often"),
+        ),
+        ("seen", 0.0),
+    ),
+}
 
 
 def _fused(*wanted: str) -> Any:

@@ -67,11 +67,14 @@ class Fused:
         self._code: CodeType = self._known["fused"].__code__
         self._tables = tables
 
-    def given(self, numbers: Mapping[str, float]) -> Any:
-        """Return the function with its numbers; raises ``KeyError`` for one that is missing."""
-        beyond = self._filled({**numbers, **self._tables})
-        first = {name: table.first for name, table in self._tables.items()}
-        return self._filled({**numbers, **first}, beyond=beyond)
+    def given(self, numbers: Mapping[str, "float | Table"]) -> Any:
+        """Return the function with its numbers; raises ``KeyError`` for one that is missing.
+
+        A table that is a version's own is given like a number.
+        """
+        open_ = {**numbers, **self._tables}
+        first = {name: one.first if isinstance(one, Table) else one for name, one in open_.items()}
+        return self._filled(first, beyond=self._filled(open_))
 
     def _filled(self, open_: Mapping[str, Any], **known: Any) -> FunctionType:
         constants = tuple(_filled(one, open_) for one in self._code.co_consts)

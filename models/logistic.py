@@ -4,13 +4,17 @@ It gives, to the bit, what River's ``StandardScaler | LogisticRegression`` gives
 features, ``(x - mean) / variance ** 0.5`` (0 where nothing varies), the sum before the intercept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, log
+from typing import TypeAlias
 
 import msgspec
 
 # Of 1 / (1 + e^z) nothing is left beyond this z, and e^z is still a number.
 FAR = 700.0
+
+Unsaid: TypeAlias = Mapping[str, tuple[str, float]]
+"""Of features that say nothing of many members: what must be so that they do; else their value."""
 
 
 class Logistic(msgspec.Struct, frozen=True):
@@ -30,27 +34,34 @@ class Logistic(msgspec.Struct, frozen=True):
         told = zip(features, self.variances, self.weights, strict=True)
         return tuple(name for name, variance, weight in told if variance and weight)
 
-    def numbers(self, twin: str, features: Sequence[str]) -> dict[str, float]:
+    def numbers(self, twin: str, features: Sequence[str], unsaid: Unsaid) -> dict[str, float]:
         """Return the numbers of the ``formula`` by their names."""
         numbers = {f"{twin}_intercept": self.intercept}
         for name, mean, variance, weight in zip(
             features, self.means, self.variances, self.weights, strict=True
         ):
             numbers[f"{twin}_mean_{name}"] = mean
-            numbers[f"{twin}_deviation_{name}"] = variance**0.5
+            numbers[f"{twin}_deviation_{name}"] = deviation = variance**0.5
             numbers[f"{twin}_weight_{name}"] = weight
+            if name in unsaid and variance:
+                _, value = unsaid[name]
+                numbers[f"{twin}_unsaid_{name}"] = (value - mean) / deviation * weight
         return numbers
 
 
-def formula(twin: str, counting: Sequence[str], day: str = "") -> str:
+def formula(twin: str, counting: Sequence[str], unsaid: Unsaid, day: str = "") -> str:
     """Return the log odds as an expression of the features that count.
 
     ``twin``: which regression, as in the names of its numbers; ``day``: suffix of the features.
     """
-    terms = (
-        f"({name}{day} - {twin}_mean_{name}) / {twin}_deviation_{name} * {twin}_weight_{name}"
-        for name in counting
-    )
+    terms = []
+    for name in counting:
+        scaled = f"({name}{day} - {twin}_mean_{name}) / {twin}_deviation_{name}"
+        term = f"{scaled} * {twin}_weight_{name}"
+        if name in unsaid:
+            says, _ = unsaid[name]
+            term = f"({term} if {says} else {twin}_unsaid_{name})"
+        terms.append(term)
     return " + ".join((*terms, f"{twin}_intercept"))
 
 

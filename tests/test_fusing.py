@@ -46,6 +46,15 @@ def test_what_is_beyond_a_table_is_worked_out() -> None:
     assert fused("a = SQUARE[x] + SQUARE[x + 700]", "a") == 9 + 703 * 703
 
 
+def test_a_table_is_given_like_a_number() -> None:
+    shape = Fused(("x",), "a = TIMES[x] + SQUARE[x]", ("a",), {}, SQUARES)
+    twice, thrice = (
+        shape.given({"TIMES": Table(lambda number, by=by: number * by, 5)}) for by in (2, 3)
+    )
+    assert (twice(3), thrice(3)) == (6 + 9, 9 + 9)
+    assert (twice(700), thrice(700)) == (1400 + 490_000, 2100 + 490_000)
+
+
 def test_a_name_is_made_once() -> None:
     with pytest.raises(ValueError, match="made twice: a"):
         fused("a = x\nb = a\na = b + 1", "a")
