@@ -4,9 +4,10 @@ Each day's answers give one number, of the *regulars* alone: of the quarter who 
 likely to stay away, those who were expected within the week. It is the share that stayed away less
 the share predicted, shrunk where chance alone would move it far. Habits show in those who have
 them; of who buys now and then a week's silence says little, and seasons move everybody. A sum of
-such numbers that moves off in one direction is drift. After an alarm the detector starts afresh,
-and the weekly twin, whose answers are a week old, counts for most of the score until labels of the
-horizon are there again.
+such numbers that moves off in one direction is drift, if those of the last week are off as well:
+where the twin was wrong while it learned, being right at last moves the sum too. After an alarm the
+detector starts afresh, and the weekly twin, whose answers are a week old, counts for most of the
+score until labels of the horizon are there again.
 """
 
 import math
@@ -20,6 +21,10 @@ from models.checkpoint import DriftState
 _TOLERATED = 0.01
 # The sum of what is beyond: a third of the members who halve their visits reach it in nine days.
 _ALARM = 0.17
+# The last week's mean is beyond this then. Those who halve their visits put it at 0.03; chance and
+# what is learned at last, at 0.02.
+_OFF = 0.022
+_WEEK = 7
 # By chance alone a day's residual has no more than this deviation.
 _CHANCE = 0.022
 # One in so many answers may be of a regular, who stays away for a week with less than this.
@@ -57,7 +62,8 @@ class Drift:
         residual = sum(off for _, off in answers) / max(len(answers), chance / _CHANCE)
         self._residuals.append(residual)
         self._detector.update(residual)  # type: ignore[no-untyped-call]
-        if self._detector.drift_detected:
+        week = self._residuals[-_WEEK:]
+        if self._detector.drift_detected and abs(sum(week)) > _OFF * len(week):
             self._residuals = []
             self._detector = _detector(())
             self.adapting_until = day + ADAPTS

@@ -238,8 +238,9 @@ def changing(member, day):
 
 
 @pytest.mark.slow
-def test_a_third_of_members_who_change_at_once_are_seen_and_soon_predicted_again():
-    shop = Told(told(members=1200, days=225, seed=3, chance_of=changing))
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_third_of_members_who_change_at_once_are_seen_once_and_soon_predicted_again(seed):
+    shop = Told(told(members=1200, days=225, seed=seed, chance_of=changing))
     decided = [
         (decision.kind, decision.day - FIRST)
         for raw in shop.models
@@ -248,8 +249,7 @@ def test_a_third_of_members_who_change_at_once_are_seen_and_soon_predicted_again
     ]
     seen = decided[0][1]
     assert 150 < seen <= 164
-    # In so small a shop chance alone may raise another alarm later.
-    assert decided[:2] == [("drift", seen), ("settled", seen + ADAPTS)]
+    assert decided == [("drift", seen), ("settled", seen + ADAPTS)]
     asked_soon_after = [
         one
         for _, one in shop.examples
