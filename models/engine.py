@@ -91,6 +91,8 @@ def handle(member: Member, event: Received, context: Context, quiet_until: int =
     if event.type == "consent":
         hear_consent(outcome, context)
     decide(outcome, candidates, context)
+    # What comes late may raise what is over already.
+    close_expired(member, book)
     return outcome
 
 
@@ -112,6 +114,7 @@ def rescore(member: Member, at: int, context: Context) -> Outcome:
     candidates = list(watching.fold_score(member, context.book, silent=False))
     candidates += belonging.move(outcome, at, context.book, silent=False)
     decide(outcome, candidates, context)
+    close_expired(member, context.book)
     return outcome
 
 
@@ -149,7 +152,6 @@ def settle(member: Member, book: RuleBook) -> None:
     keep_from = member.advanced_to - book.limits.allowed_lateness
     if member.cart_changes:
         settle_cart(member, keep_from)
-    close_expired(member, book)
     forget(member, book)
     belonging.forget(member, book)
     if member.raised:

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 from core_builders import DAY, HOUR, MINUTE, NOON, Life, arrived, event, random_log, whole_book
+from simulation.books import first_book
 
 from models import absence, belonging, dated, watching
 from models.engine import advance, handle, next_due, settle
@@ -49,9 +50,13 @@ def test_what_is_due_at_the_events_own_instant_is_not_passed_over() -> None:
     assert next_due(life.member, book) > due
 
 
+@pytest.mark.parametrize(
+    "book", [whole_book(assume_consent=True), first_book()], ids=["whole", "small"]
+)
 @pytest.mark.parametrize("step", [7 * MINUTE, 5 * HOUR, 9 * DAY])
-def test_no_deadline_hangs_on_what_a_member_forgets_when_it_is_saved(step: int) -> None:
-    book = whole_book(assume_consent=True)
+def test_no_deadline_hangs_on_what_a_member_forgets_when_it_is_saved(
+    step: int, book: RuleBook
+) -> None:
     forgot = 0
     for seed in range(25):
         member = Member("m1", False)
@@ -64,6 +69,15 @@ def test_no_deadline_hangs_on_what_a_member_forgets_when_it_is_saved(step: int) 
             advance(member, min(next_due(member, book), member.advanced_to + DAY), Context(book))
             forgot += is_saved_with_its_deadline(member, book)
     assert forgot > 0
+
+
+def test_what_comes_late_and_raises_what_is_over_leaves_no_deadline_of_the_past() -> None:
+    life = Life(first_book())
+    life.sees("begin_checkout", NOON, items=[{"item_id": "c", "quantity": 1}])
+    life.sees("ticket_opened", NOON + 260 * DAY)
+    late = life.sees("purchase", NOON + 150 * DAY, order_id="o1", total=20.0)
+    assert late.triggers
+    assert next_due(life.member, life.book) > life.member.advanced_to
 
 
 def is_saved_with_its_deadline(member: Member, book: RuleBook) -> bool:
