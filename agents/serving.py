@@ -19,5 +19,6 @@ class Projector(Follower[Documents]):
         config: FollowerConfig,
         store: FollowerStore[Documents],
         connect: Callable[[Follower[Documents]], FollowerConsumer] | None = None,
+        pressed: Callable[[], bool] = lambda: False,
     ) -> None:
-        super().__init__(config, store, updates_taken, connect)
+        super().__init__(config, store, updates_taken, connect, pressed)

@@ -47,6 +47,9 @@ log = logging.getLogger(__name__)
 
 MemberLane: TypeAlias = Lane[Member, MemberEvent]
 
+PROJECTOR_REST = 1.0
+"""After an outage of Redis documents may take a second or two more: lanes cannot wait for them."""
+
 
 def choose_clock(name: str, until: int | None, settings: Settings) -> Clock:
     """Return the clock of ``--clock``: wall, stream, scaled:F or follow:FILE.
@@ -124,6 +127,7 @@ class Worker:
         self._book = book
         self._wall = wall = clock if isinstance(clock, WallClock) else WallClock()
         self._partition_of = partition_function(settings.partitioner)
+        self._turns = Turns()
         self._store = RedisStore.connect(
             settings.redis, key_prefix(settings.app_id), settings.redis_timeout_ms
         )
@@ -135,13 +139,14 @@ class Worker:
                 settings.redis_batch_size,
                 settings.session_timeout_ms / 1000,
                 for_aiokafka(settings),
+                rest=PROJECTOR_REST,
             ),
             self._store,
+            pressed=lambda: self._turns.pressed,
         )
         self._observed = ObservedStore.connect(
             settings.redis, key_prefix(settings.app_id), settings.redis_timeout_ms, clock.now
         )
-        self._turns = Turns()
         self._observer = (
             observer(settings, book, self._observed, lambda: self._turns.pressed)
             if settings.observer
