@@ -13,7 +13,7 @@ ARGS ?=
 
 help: ## explain the targets
 	@echo "make demo            run the product on this machine (ARGS=\"--seconds 60\" is passed on)"
-	@echo "make test            run all the tests"
+	@echo "make test            run the tests, but for those of test-chaos"
 	@echo
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 

@@ -146,6 +146,37 @@ async def test_all_chunks_of_a_poll_are_handed_over_in_one_go(
     assert handed[149][1] - handed[100][1] <= 1
 
 
+async def test_a_revocation_does_not_wait_for_what_is_being_handed_over(
+    app: FastApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer, handed = app.consumer, []
+    polls, full = iter([[1, 2, 3], [4, 5]]), asyncio.Event()
+
+    async def poll(timeout: float) -> AsyncIterator[tuple[None, int]]:  # noqa: ASYNC109
+        for chunk in next(polls, ()):
+            yield None, chunk
+        if handed == [1, 4, 5]:
+            consumer._stopped.set()
+
+    async def hand_over(chunk: int) -> None:
+        if chunk == 2:
+            # As when the agent's queue has no room left.
+            full.set()
+            await asyncio.Event().wait()
+        handed.append(chunk)
+
+    monkeypatch.setattr(consumer, "getmany", poll)
+    monkeypatch.setattr(consumer, "callback", hand_over)
+    consumer.resume_flow()
+    draining = asyncio.create_task(consumer._drain_messages(consumer))
+    await full.wait()
+    consumer.stop_flow()
+    async with asyncio.timeout(10):
+        await draining
+    # What it had in hand is given up, and what comes next is not.
+    assert handed == [1, 4, 5]
+
+
 def test_the_table_finds_a_key_in_its_lane_and_only_while_that_is_here(app: FastApp) -> None:
     lane = murmur2_partition(b"m1", 4)
     assert app.table.get(b"m1") is None
