@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 MemberLane: TypeAlias = Lane[Member, MemberEvent]
 
 PROJECTOR_REST = 1.0
-"""After an outage of Redis documents may take a second or two more: lanes cannot wait for them."""
+"""What Redis has lost is written again while lanes work, and they cannot wait for it."""
 
 
 def choose_clock(name: str, until: int | None, settings: Settings) -> Clock:
