@@ -77,9 +77,7 @@ class Compiled(NamedTuple):
         """Return the first instant after ``after`` at which time may change who is in."""
         earliest = NEVER
         for turn in self.turns:
-            at = turn(member, after)
-            if at < earliest:
-                earliest = at
+            earliest = min(earliest, turn(member, after))
         return earliest
 
 

@@ -363,11 +363,9 @@ def refuses(member: Member, purpose: str, channel: str) -> bool:
     """Tell whether the member's latest word on a channel (or on all of them) is a refusal."""
     said = member.consent.get(f"{purpose}:{channel}")
     every = member.consent.get(f"{purpose}:{ALL_CHANNELS}")
-    if said is None or every is None:
-        word = said or every
-        return word is not None and not word[0]
     # At equal places the refusal wins.
-    return max((where, not granted) for granted, where in (said, every))[1]
+    words = [(where, not granted) for granted, where in filter(None, (said, every))]
+    return bool(words) and max(words)[1]
 
 
 def opted_out(member: Member, purpose: str) -> tuple[str, ...]:
