@@ -229,11 +229,10 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
             await self._close(consumer)
 
     async def _rest(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        for _ in range(RESTS - 1):
+        for _ in range(RESTS):
+            await asyncio.sleep(seconds)
             if not self._pressed():
                 return
-            await asyncio.sleep(seconds)
 
     def _kafka(self) -> FollowerConsumer:
         config = self._config

@@ -10,6 +10,7 @@ from core_builders import DAY, HOUR, MINUTE, NOON, Life, arrived, event, random_
 from simulation.books import first_book
 
 from models import absence, belonging, dated, watching
+from models.decoding import Received
 from models.engine import advance, handle, next_due, settle
 from models.holding import next_release
 from models.member import Member, decode, encode
@@ -26,9 +27,7 @@ def test_an_event_says_the_same_whether_the_next_deadline_is_known_or_not(step: 
     skipped = 0
     for seed in range(25):
         asking, knowing = Member("m1", False), Member("m1", False)
-        for one in arrived(random_log(Random(seed), step)):
-            if one.event.member_id != "m1":
-                continue
+        for one in events_of_one(seed, step):
             due = next_due(knowing, book)
             skipped += one.at < due
             now = one.at + SECOND
@@ -60,9 +59,7 @@ def test_no_deadline_hangs_on_what_a_member_forgets_when_it_is_saved(
     forgot = 0
     for seed in range(25):
         member = Member("m1", False)
-        for one in arrived(random_log(Random(seed), step)):
-            if one.event.member_id != "m1":
-                continue
+        for one in events_of_one(seed, step):
             handle(member, one, Context(book))
             forgot += is_saved_with_its_deadline(member, book)
         for _ in range(20):
@@ -78,6 +75,10 @@ def test_what_comes_late_and_raises_what_is_over_leaves_no_deadline_of_the_past(
     late = life.sees("purchase", NOON + 150 * DAY, order_id="o1", total=20.0)
     assert late.triggers
     assert next_due(life.member, life.book) > life.member.advanced_to
+
+
+def events_of_one(seed: int, step: int) -> list[Received]:
+    return [one for one in arrived(random_log(Random(seed), step)) if one.event.member_id == "m1"]
 
 
 def is_saved_with_its_deadline(member: Member, book: RuleBook) -> bool:
@@ -99,9 +100,7 @@ def test_the_next_deadline_is_the_first_that_any_part_tells_by_itself(step: int)
     firsts = set()
     for seed in range(25):
         member = Member("m1", False)
-        for one in arrived(random_log(Random(seed), step)):
-            if one.event.member_id != "m1":
-                continue
+        for one in events_of_one(seed, step):
             handle(member, one, Context(book))
             told = [part(member, book) for part in (*far, *near)]
             due = min(*told, next_release(member))

@@ -364,19 +364,24 @@ async def test_groups_stay_below_the_limit_and_never_part_a_member(world: World)
     await worker.end()
 
 
+async def rows_by_group_of_a_trickle(world: World, members: int, patience: int) -> list[int]:
+    """Produce ten records in the time of a group, one a member, and then wait so long (ms)."""
+    before = len(world.batches)
+    for number in range(members):
+        put(world, "browse", b"m%d" % number)
+        await sleep(GROUP_MS / 10)
+    await sleep(patience)
+    return [sum(row.key[:1] == ROW for row in batch) for *_, batch in world.batches[before:]]
+
+
 @simulated
 async def test_what_trickles_in_is_written_together_and_what_follows_a_silence_at_once(
     world: World,
 ) -> None:
     worker = await working(world)
     await sleep(2 * GROUP_MS)
-    before = len(world.batches)
-    for number in range(40):
-        put(world, "browse", b"m%d" % number)
-        await sleep(GROUP_MS / 10)
-    await sleep(2 * GROUP_MS)
     # The first at once, and then four times all that came meanwhile.
-    rows = [sum(row.key[:1] == ROW for row in batch) for *_, batch in world.batches[before:]]
+    rows = await rows_by_group_of_a_trickle(world, 40, 2 * GROUP_MS)
     assert sum(rows) == 40
     assert 5 <= len(rows) <= 6
     before = len(world.batches)
@@ -393,13 +398,8 @@ async def test_lanes_that_share_a_loop_write_less_often_the_more_they_are(world:
     worker = await working(world, turns=turns)
     await sleep(8 * GROUP_MS)
     assert turns.sharers == others + 1
-    before = len(world.batches)
-    for number in range(80):
-        put(world, "browse", b"m%d" % number)
-        await sleep(GROUP_MS / 10)
-    await sleep(8 * GROUP_MS)
     # The first at once, and then twice all that came meanwhile.
-    rows = [sum(row.key[:1] == ROW for row in batch) for *_, batch in world.batches[before:]]
+    rows = await rows_by_group_of_a_trickle(world, 80, 8 * GROUP_MS)
     assert sum(rows) == 80
     assert len(rows) == 3
     await worker.lane.stop()
