@@ -1,11 +1,14 @@
 """Who may read and change what over HTTP, and what a mute leaves behind."""
 
+import asyncio
 import json
+import logging
 from typing import Any
 
 import aiohttp
 import pytest
 from web_kit import TOKEN, World, served
+from yarl import URL
 
 from app.web.endpoints import ENDPOINTS
 from app.web.ports import Unavailable
@@ -118,6 +121,33 @@ async def test_a_body_that_is_too_large_is_not_read() -> None:
         status, said = await ask(session, "POST", "/members/m1/mute", data=data, headers=BEARER)
         assert status == 413
         assert said["reason"]
+    assert world.muted == []
+
+
+async def test_a_body_that_cannot_be_unpacked_is_refused() -> None:
+    world = known()
+    async with served(world) as session:
+        packed = BEARER | {"Content-Encoding": "gzip"}
+        data = json.dumps(MUTE)
+        status, said = await ask(session, "POST", "/members/m1/mute", data=data, headers=packed)
+        assert (status, said["error"]) == (400, "bad_request")
+    assert world.muted == []
+
+
+async def test_who_hangs_up_in_the_middle_of_a_body_is_no_failure_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = known()
+    async with served(world) as session:
+        url = URL(str(session._base_url))
+        _, writer = await asyncio.open_connection(url.host, url.port)
+        head = f"POST /members/m1/mute HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}"
+        writer.write(f'{head}\r\nContent-Length: 100\r\n\r\n{{"until"'.encode())
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        writer.close()
+        await asyncio.sleep(0.1)
+    assert [one for one in caplog.records if one.levelno >= logging.ERROR] == []
     assert world.muted == []
 
 

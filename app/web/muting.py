@@ -20,7 +20,7 @@ class MutePages:
     async def mute(self, request: web.Request, _: shapes.NoQuery) -> web.StreamResponse:
         """Mute until an instant."""
         try:
-            wanted = msgspec.json.decode(await request.read(), type=shapes.MuteRequest)
+            wanted = msgspec.json.decode(await _body(request), type=shapes.MuteRequest)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadRequest(f"the body is not what it must be: {error}") from None
         until = instant(wanted.until, "until")
@@ -46,3 +46,13 @@ class MutePages:
         except ValueError as error:
             raise BadRequest(f"until: {error}") from None
         return replying.reply(shapes.Muted(event_id, rfc3339(at)), 202)
+
+
+async def _body(request: web.Request) -> bytes:
+    """Return the whole body; raises ``BadRequest`` of one that did not come as its head says."""
+    try:
+        return await request.read()
+    except web.RequestPayloadError:
+        raise BadRequest("the body is not packed as its head says") from None
+    except ConnectionError:  # nobody is there any more
+        raise BadRequest("the body ended too early") from None
