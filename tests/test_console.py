@@ -28,7 +28,7 @@ from console_kit import (
     tell_stories,
     told,
 )
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from worker_kit import world
 
 from app.stack import StackInfo
@@ -711,7 +711,8 @@ def test_muting_needs_the_token_which_stays_in_the_tab(chromium: Browser, shop: 
         page.click("#mute >> text='Mute'")
         expect(page.locator("#mute-said")).to_contain_text("Muted until 1 May 2031")
         expect(page.locator(".where .state")).to_contain_text("Muted until 1 May 2031")
-        expect(page.locator("#timeline")).to_contain_text("muted")
+        muted = page.locator("#timeline li", has_text="muted").first
+        expect(muted).to_contain_text(re.compile("until .*1 May 2031"))
         assert page.evaluate("sessionStorage.getItem('token')") == TOKEN
         assert TOKEN not in page.evaluate("JSON.stringify(localStorage) + document.cookie")
         page.reload()
@@ -719,6 +720,30 @@ def test_muting_needs_the_token_which_stays_in_the_tab(chromium: Browser, shop: 
         page.click("#mute >> text='End the mute'")
         expect(page.locator("#mute-said")).to_have_text("The mute is ended.")
         expect(page.locator(".where .state")).to_have_count(0)
+        expect(page.locator("#timeline li", has_text="mute ended")).to_have_count(1)
+
+
+def test_a_mute_that_is_over_is_not_told_until_something_else_writes_the_document(
+    chromium: Browser, shop: Shop
+) -> None:
+    shown: list[tuple[list[str], int]] = []
+    for until in ("2020-01-01T00:00:00.000Z", "2031-05-01T00:00:00.000Z"):
+
+        def told(route: Route, *, until: str = until) -> None:
+            answer = route.fetch()
+            route.fulfill(response=answer, json=answer.json() | {"muted_until": until})
+
+        with opened(chromium, shop) as page:
+            page.route("**/members/ann", told)
+            alive(page)
+            find(page, "ann")
+            page.wait_for_selector("#timeline li")
+            states = page.locator(".where .state").all_inner_texts()
+            shown.append((states, page.locator("#mute button:not([type=submit])").count()))
+    [over, lasting] = shown
+    assert over == ([], 0)
+    assert lasting[1] == 1
+    assert "Muted until 1 May 2031" in lasting[0][0]
 
 
 # --- when Redis is away -------------------------------------------------------------------------

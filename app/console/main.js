@@ -93,7 +93,8 @@ function drawAll() {
   for (const part of [river, feed, rules, model, lists, member]) part.redraw();
 }
 
-function takeFigures({ redis, counters }) {
+function takeFigures({ now, redis, counters }) {
+  member.takeTime(now);
   state.away = redis === "away";
   // What is not known now stays as it was last known.
   if (!state.away) {

@@ -16,6 +16,14 @@ const FRESH_MS = 5000;
 const SETTLES_MS = 1200;
 const section = byId("member");
 let shown = null;
+let now = 0;
+
+/** Takes members' time, by which a mute is over: a document says so only when it is written again. */
+export function takeTime(instant) {
+  now = Date.parse(instant);
+}
+
+const isMuted = (document_) => Date.parse(document_.muted_until ?? "") > now;
 
 const path = (id) => `/members/${encodeURIComponent(id)}`;
 
@@ -156,7 +164,7 @@ function heading(id, document_) {
     h("span", { class: `pill ${d.stage}` }, named("stage", d.stage),
       d.band ? ` · ${named("band", d.band)}` : ""),
     soft(t("since", { at: day(d.since) })),
-    d.muted_until ? h("span", { class: "state alarm" }, t("muted_until", { at: longMoment(d.muted_until) })) : null,
+    isMuted(d) ? h("span", { class: "state alarm" }, t("muted_until", { at: longMoment(d.muted_until) })) : null,
   ];
   return h("header", { class: "member-head" },
     h("div", null,
@@ -212,7 +220,7 @@ function draw() {
         h("div", { id: "ahead" }, ahead(timeline.body.ahead ?? []))),
     ),
     whyForm(id) ?? "",
-    muteForm(id, Boolean(answer.body.muted_until), () => setTimeout(() => refresh(true), SETTLES_MS)),
+    muteForm(id, isMuted(answer.body), () => setTimeout(() => refresh(true), SETTLES_MS)),
   );
 }
 

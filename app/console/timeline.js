@@ -16,7 +16,15 @@ function about(entry) {
   return parts.filter(Boolean).join(" · ");
 }
 
+/** A mute says until when; one until its own instant ends those before it. */
+function muting(entry) {
+  const until = new Date(entry.until);
+  if (!(until > new Date(entry.at))) return [named("event", "unmute"), about(entry)];
+  return [named("event", "mute"), t("until_when", { at: longMoment(until) })];
+}
+
 function words(entry) {
+  if (entry.type === "mute" && (entry.until ?? null) !== null) return muting(entry);
   const sentence = said(entry) || said(entry, "why") || said(entry, "reason");
   switch (entry.kind) {
     case "event":

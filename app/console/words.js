@@ -93,6 +93,7 @@ export const WORDS = {
     again: "Try again",
     since: "since {at}",
     muted_until: "Muted until {at}",
+    until_when: "until {at}",
 
     fact_orders: "Orders",
     fact_spend: "Spent",
@@ -280,6 +281,7 @@ export const WORDS = {
     event_offer_redeemed: "used an offer",
     event_offer_expired: "let an offer expire",
     event_mute: "muted",
+    event_unmute: "mute ended",
     event_tag: "was tagged",
     event_untag: "lost a tag",
     event_erase: "erased",
@@ -410,6 +412,7 @@ export const WORDS = {
     again: "重试",
     since: "自 {at} 起",
     muted_until: "静默至 {at}",
+    until_when: "至 {at}",
 
     fact_orders: "订单",
     fact_spend: "消费",
@@ -597,6 +600,7 @@ export const WORDS = {
     event_offer_redeemed: "使用优惠",
     event_offer_expired: "优惠过期",
     event_mute: "静默",
+    event_unmute: "静默结束",
     event_tag: "获得标签",
     event_untag: "移除标签",
     event_erase: "清除",
