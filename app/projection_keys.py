@@ -3,7 +3,7 @@
 | key | type | what |
 |---|---|---|
 | ``{prefix}members`` | hash | member id -> the last ``member_update``, JSON as in its topic |
-| ``{prefix}anonymous`` | hash | the same of ids that are not linked to a member |
+| ``{prefix}anonymous`` | hash | the same of anonymous ids, linked or not |
 | ``{prefix}index:stage:{stage}`` | sorted set | member ids by when they entered it (epoch ms) |
 | ``{prefix}index:risk`` | sorted set | member ids by their smoothed churn probability |
 | ``{prefix}projected`` | hash | partition (``topic/7``) -> the offset that is to be written next |
