@@ -1,24 +1,35 @@
-"""How far the level of the scores is behind: what last week's answers know, and the blend cannot.
+"""How far the level of the scores is off: what members do while the question is still open.
 
 The direct twin learns labels as old as the horizon. While a shop grows, or its log has only begun,
-everybody's chances move in that time, and scores are off by as much. The labels of the weekly twin
-are a week old: it tells members apart less well, but follows the level. So the *gap* is watched:
-the log odds by which the blend's mean over the active members asked lately would have to move to be
-the weekly twin's. How much of it is believed, the shift says that is added to every score, is
-decided by what it would have been worth: on some logs the weekly twin is wrong about a month.
+everybody's chances move in that time, and scores are off by as much. But of an active member who
+was asked two weeks ago it is known already whether the first two weeks went by without an order. So
+a life table is kept of the active members: of those who had stayed away until then, how many came
+in their first week, in their second, and so on to the horizon, each counted when it is over. What
+the weeks leave, one after the other, is the share that stays away for the horizon as things are
+now; nobody's model is asked, and no label is learned early.
+
+The *gap* is the log odds by which the blend's mean over the active members asked of late would have
+to move to be that share, less what chance alone may make of it. How much of it is believed, the
+shift says that is added to every score, is decided by what it would have been worth: all of it to
+begin with, when what is learned is of a log that had only begun, and later what answers bear out.
 """
 
 import math
 
 import msgspec
 
+from models.churn import WEEK
 from models.logistic import sigmoid
 from models.quality import log_loss
 
-# Half-lives in days of the two means that must agree: a sale that moves a week moves no month.
-_KEEPS = (0.5 ** (1 / 4), 0.5 ** (1 / 28))
+# Half-lives in days. Of the table: a sale that moves a week moves no month. Of what the blend says:
+# everybody is asked once a week.
+_KEEP_TABLE = 0.5 ** (1 / 14)
+_KEEP_SAID = 0.5 ** (1 / 4)
+# A table of fewer members at risk in one of its weeks says nothing.
+_LEAST = 30.0
 # As if so many questions, each worth p(1 - p) = 1, had shown no gap.
-_PRIOR = 25.0
+_PRIOR = 100.0
 # Beyond this somebody should look, and not a number be turned.
 _MOST = 1.0
 SHARES = (0.0, 0.5, 1.0)
@@ -26,6 +37,9 @@ SHARES = (0.0, 0.5, 1.0)
 # What each share lost fades as the blend's losses do; a member's weekly answers say much the same.
 _LOSS_KEEPS = 0.5 ** (1 / 60)
 _TEMPERATURE = 10.0
+# Nats by which believing all of the gap is ahead of believing nothing, while nothing has answered:
+# in a log that has just begun, what a member did before is not seen, and everybody looks keener.
+_HEAD_START = 80.0
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -36,36 +50,63 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Level(msgspec.Struct):
-    """Fading sums over questions, and what was claimed of the days whose answers are open.
+    """The life table, what the blend says, and what was claimed of days whose answers are open.
 
-    ``beyond``: what the weekly twin says more than the blend, ``spread``: p(1 - p), each by
-    ``_KEEPS``; ``losses``: log loss of answers by ``SHARES``; ``claims``: by day.
+    ``at_risk``, ``came``: fading counts of members, by step of the table; ``away``: how many of a
+    day have stayed away so far. ``asked``, ``said``, ``unsure``: fading sums over questions: their
+    number, p and p(1 - p) by the blend without shift. ``losses``: log loss of answers by
+    ``SHARES``; ``claims``: by day.
     """
 
-    beyond: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(_KEEPS))
-    spread: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(_KEEPS))
-    losses: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(SHARES))
+    at_risk: list[float] = msgspec.field(default_factory=list)
+    came: list[float] = msgspec.field(default_factory=list)
+    away: dict[int, int] = msgspec.field(default_factory=dict)
+    asked: float = 0.0
+    said: float = 0.0
+    unsure: float = 0.0
+    losses: list[float] = msgspec.field(
+        default_factory=lambda: [_HEAD_START * (1.0 - share) for share in SHARES]
+    )
     claims: dict[int, Claim] = msgspec.field(default_factory=dict)
 
     def fade(self) -> None:
         """Let a day go by."""
-        self.beyond = [sum_ * keep for sum_, keep in zip(self.beyond, _KEEPS, strict=True)]
-        self.spread = [sum_ * keep for sum_, keep in zip(self.spread, _KEEPS, strict=True)]
+        self.at_risk = [count * _KEEP_TABLE for count in self.at_risk]
+        self.came = [count * _KEEP_TABLE for count in self.came]
+        self.asked *= _KEEP_SAID
+        self.said *= _KEEP_SAID
+        self.unsure *= _KEEP_SAID
         self.losses = [loss * _LOSS_KEEPS for loss in self.losses]
 
-    def compare(self, weekly: float, blended: float) -> None:
-        """Count a question, by the log odds of the weekly twin and of the blend without shift."""
+    def compare(self, blended: float) -> None:
+        """Count a question by the log odds of the blend without shift."""
         p = sigmoid(blended)
-        more, spread = sigmoid(weekly) - p, p * (1.0 - p)
-        self.beyond = [sum_ + more for sum_ in self.beyond]
-        self.spread = [sum_ + spread for sum_ in self.spread]
+        self.asked += 1.0
+        self.said += p
+        self.unsure += p * (1.0 - p)
 
-    def claim(self, day: int) -> None:
-        """Settle the shift for scores of ``day``; it is remembered until ``forget``."""
+    def look(self, step: int, day: int, away: int, asked: int) -> None:
+        """Count a step of the table, from 0 on, that is over for who was asked on ``day``.
+
+        ``asked``: how many that were; ``away``: how many of them have bought nothing since.
+        """
+        for counts in (self.at_risk, self.came):
+            counts.extend([0.0] * (step + 1 - len(counts)))
+        before = self.away.get(day) if step else asked
+        if before is not None:
+            self.at_risk[step] += before
+            self.came[step] += before - away
+            self.away[day] = away
+
+    def claim(self, day: int, steps: int) -> None:
+        """Settle the shift for scores of ``day``; it is remembered until ``forget``.
+
+        ``steps``: how many it takes to the horizon.
+        """
         least = min(self.losses)
         weights = [math.exp((least - loss) / _TEMPERATURE) for loss in self.losses]
         believed = sum(w * share for w, share in zip(weights, SHARES, strict=True)) / sum(weights)
-        gap = self._gap()
+        gap = self._gap() if len(self.at_risk) == steps else 0.0
         self.claims[day] = Claim(gap, believed * gap)
 
     def shift_of(self, day: int) -> float:
@@ -74,11 +115,20 @@ class Level(msgspec.Struct):
         return 0.0 if claim is None else claim.shift
 
     def _gap(self) -> float:
-        """Return the smaller of the gaps that both means see; 0 when they disagree."""
-        gaps = [m / (s + _PRIOR) for m, s in zip(self.beyond, self.spread, strict=True)]
-        if min(gaps) < 0.0 < max(gaps):
+        """Return the gap in log odds; the less of it, the more of it chance can make."""
+        if self.asked < _LEAST or min(self.at_risk) < _LEAST:
             return 0.0
-        return min(max(min(gaps, key=abs), -_MOST), _MOST)
+        stays, doubt = 1.0, 0.0
+        for at_risk, came in zip(self.at_risk, self.came, strict=True):
+            stays *= 1.0 - came / at_risk
+            doubt += came / (at_risk * max(at_risk - came, 1.0))
+        beyond = stays - self.said / self.asked
+        seen = beyond * beyond
+        if not seen:
+            return 0.0
+        sure = seen / (seen + stays * stays * doubt)
+        gap = sure * beyond * self.asked / (self.unsure + _PRIOR)
+        return min(max(gap, -_MOST), _MOST)
 
     def answer(self, day: int, said: float, churned: bool) -> None:
         """Count what each share of the gap would have lost; ``said``: log odds, shift included.
@@ -94,5 +144,11 @@ class Level(msgspec.Struct):
             ]
 
     def forget(self, before: int) -> None:
-        """Drop what was claimed of days before this one."""
+        """Drop what belongs to days before this one."""
         self.claims = {day: claim for day, claim in self.claims.items() if day >= before}
+        self.away = {day: away for day, away in self.away.items() if day >= before}
+
+
+def steps_to(horizon: int) -> tuple[int, ...]:
+    """Return the ends of the table's steps in days: weeks, and what is left of the last one."""
+    return (*range(WEEK, horizon, WEEK), horizon)

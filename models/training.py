@@ -24,7 +24,7 @@ from models.churn import WEEK, Blend, Churn, Opinions, Scorer
 from models.drift import REGULAR, SELDOM_AWAY, Drift
 from models.features import OF_CHURN, ROLLING, SCHEMA, Population, features
 from models.learning import ADAPTIVE, NEWTON, STEADY, Learner
-from models.leveling import Level
+from models.leveling import Level, steps_to
 from models.logistic import Logistic, log_odds
 from models.model import Decision, Figures, Model
 from models.next_order_training import NextOrderTrainer
@@ -156,6 +156,7 @@ class Trainer:
         self._bgnbd: BgNbd | None = None
         self._blend = BlendState()
         self._level = Level()
+        self._steps = steps_to(horizon)
         self._drift = Drift()
         self._active = Tally()
         self._everyone = Tally()
@@ -227,8 +228,9 @@ class Trainer:
         for question, _ in self._answers(day):
             self._tell(question, self._population)
             self._compare(question)
+        self._look_back(day)
         decisions = [*self._learn_week(day), *self._learn_horizon(day)]
-        self._level.claim(day + 1)
+        self._level.claim(day + 1, len(self._steps))
         for gap in gaps:
             self._sums.add_gap(gap)
         self._population = self._sums.population()
@@ -289,12 +291,25 @@ class Trainer:
         return self._watch(day, regulars) + _decided(day, "weekly", self._weekly)
 
     def _compare(self, question: Question) -> None:
-        """Compare what the blend says of an active member with what its weeks say."""
-        if question.day - question.rhythm.last_day < self.horizon:
-            opinions = self._scorer.opinions(question.rhythm, question.day)
-            blended = self._scorer.unshifted(opinions)
-            if opinions.weekly is not None and blended is not None:
-                self._level.compare(opinions.weekly, blended)
+        """Note what the blend says of the level of active members."""
+        if self._was_active(question):
+            blended = self._scorer.unshifted(self._scorer.opinions(question.rhythm, question.day))
+            if blended is not None:
+                self._level.compare(blended)
+
+    def _look_back(self, day: int) -> None:
+        """Count who of the active members asked so many weeks ago has stayed away until now."""
+        for step, days in enumerate(self._steps):
+            asked_on = day - days
+            away = [
+                stayed_away
+                for question, stayed_away in self._answers(asked_on)
+                if self._was_active(question)
+            ]
+            self._level.look(step, asked_on, sum(away), len(away))
+
+    def _was_active(self, question: Question) -> bool:
+        return question.day - question.rhythm.last_day < self.horizon
 
     def _watch(self, day: int, regulars: list[tuple[float, float]]) -> list[Decision]:
         """Look for drift, once all parts count; before, models change more than members do."""
@@ -324,7 +339,7 @@ class Trainer:
             self._sums.churned += churned
             if question.p is not None:
                 self._everyone.add(question.p, churned)
-                if asked_on - rhythm.last_day < self.horizon:
+                if self._was_active(question):
                     self._active.add(question.p, churned)
                     self._level.answer(question.version, log_odds(question.p), churned)
         return _decided(day, "direct", self._direct)

@@ -1,69 +1,119 @@
-"""How far the level is behind: seen by the weekly twin, believed as far as answers bear it out."""
+"""How far the level is off: counted while questions are open, believed as far as borne out."""
 
 import random
 
-import msgspec
 import pytest
 
-from models.leveling import Claim, Level
+from models.leveling import Claim, Level, steps_to
 from models.logistic import sigmoid
 
 DAY = 20_000
+STEPS = steps_to(30)
+# Of who has stayed away until then, how many come in each step: half of all within the horizon.
+COMING = (0.25, 0.15, 0.1, 0.1, 0.031)
 
 
-def watched(days: int, weekly: float, level: Level | None = None, asked: int = 100) -> Level:
-    """Questions of some days of which the blend says 0 and the weekly twin something else."""
-    level = level or Level()
-    for _ in range(days):
+def watched(
+    days: int,
+    said: float,
+    asked: int = 100,
+    sale: int = 0,
+) -> Level:
+    """The end of days of questions that are answered by ``said``.
+
+    In the last days, as many as ``sale``, of who was asked a week ago twice as many have come.
+    """
+    level, first = Level(), DAY - days
+    chance = random.Random(3)
+    away: dict[int, int] = {}
+    for day in range(first, DAY):
+        more = 2.0 if day >= DAY - sale else 1.0
         level.fade()
         for _ in range(asked):
-            level.compare(weekly, 0.0)
+            level.compare(said)
+        for step, since in enumerate(STEPS):
+            if day - since >= first:
+                before = away.get(day - since, asked)
+                comes = COMING[step] if step else COMING[0] * more
+                still = sum(chance.random() >= comes for _ in range(before))
+                level.look(step, day - since, still, asked)
+                away[day - since] = still
     return level
 
 
 def claimed(level: Level, day: int = DAY) -> Claim:
-    level.claim(day)
+    level.claim(day, len(STEPS))
     return level.claims[day]
 
 
-def test_a_gap_that_lasts_is_closed_by_half_before_anything_has_answered():
-    found = claimed(watched(90, weekly=0.4, asked=1000))
-    # One step from even odds: (sigmoid(0.4) - 0.5) / 0.25, less what is held back.
-    assert found.gap == pytest.approx((sigmoid(0.4) - 0.5) / 0.25, rel=0.05)
-    assert found.shift == pytest.approx(found.gap / 2)
+def test_steps_are_weeks_and_what_is_left():
+    assert steps_to(30) == (7, 14, 21, 28, 30)
+    assert steps_to(28) == (7, 14, 21, 28)
+    assert steps_to(7) == (7,)
 
 
-def test_nothing_is_moved_where_the_twins_agree_or_nobody_was_asked():
+@pytest.mark.parametrize("said", [-0.5, 0.5])
+def test_a_gap_is_closed_for_the_most_part_before_anything_has_answered(said):
+    found = claimed(watched(90, said, asked=1000))
+    # One step back to even odds, less what chance can make.
+    assert found.gap == pytest.approx((0.5 - sigmoid(said)) / 0.235, rel=0.15)
+    assert 0.8 < found.shift / found.gap < 0.95
+
+
+def test_a_table_is_there_when_its_last_step_is_and_not_before():
+    assert claimed(watched(30, said=-0.5, asked=1000)).gap == 0.0
+    assert claimed(watched(31, said=-0.5, asked=1000)).gap > 0.3
+
+
+def test_nothing_is_moved_where_what_was_said_comes_true_or_nobody_was_asked():
     assert claimed(Level()) == Claim(0.0, 0.0)
-    assert claimed(watched(60, weekly=0.0)) == Claim(0.0, 0.0)
+    assert claimed(watched(90, said=0.0)).gap == pytest.approx(0.0, abs=0.05)
+
+
+def test_of_a_gap_that_chance_can_make_little_is_left():
+    few, many = (
+        Level(
+            at_risk=[members] * len(STEPS),
+            came=[members * comes for comes in COMING],
+            asked=1000.0,
+            said=450.0,
+            unsure=240.0,
+        )
+        for members in (40.0, 40_000.0)
+    )
+    assert 0.0 < claimed(few).gap < 0.5 * claimed(many).gap
 
 
 def test_a_week_of_sales_moves_the_level_of_a_month_only_a_little():
-    calm = watched(120, weekly=0.0)
-    sale = claimed(watched(4, weekly=-1.0, level=msgspec.convert(msgspec.to_builtins(calm), Level)))
-    lasting = claimed(watched(120, weekly=-1.0, level=calm))
+    lasting = claimed(watched(150, said=0.0, sale=110))
+    sale = claimed(watched(150, said=0.0, sale=4))
     assert lasting.gap < 4 * sale.gap < 0.0
 
 
-def test_what_was_true_for_long_and_is_so_no_more_moves_nothing():
-    level = watched(120, weekly=0.5)
-    assert claimed(watched(14, weekly=-0.5, level=level)).gap == 0.0
-
-
 def test_few_questions_move_little_and_none_more_than_one():
-    assert 0.0 < claimed(watched(30, weekly=0.4, asked=1)).gap < 0.15
-    assert claimed(watched(90, weekly=30.0)).gap == 1.0
-    assert claimed(watched(90, weekly=-30.0)).gap == -1.0
+    assert 0.0 < claimed(watched(90, said=-1.0, asked=10)).gap < 0.6
+    assert claimed(watched(90, said=-30.0)).gap == 1.0
+    assert claimed(watched(90, said=30.0)).gap == -1.0
+
+
+def test_who_was_asked_before_counting_began_is_not_counted():
+    level = Level()
+    level.look(2, DAY, 60, 100)
+    assert level.at_risk == level.came == [0.0, 0.0, 0.0]
+    level.look(0, DAY, 80, 100)
+    level.look(1, DAY, 60, 100)
+    assert level.at_risk == [100.0, 80.0, 0.0]
+    assert level.came == [20.0, 20.0, 0.0]
 
 
 @pytest.mark.parametrize(("truth", "least", "most"), [(0.0, 0.0, 0.15), (0.4, 0.85, 1.0)])
 def test_the_gap_is_believed_as_far_as_answers_bear_it_out(truth, least, most):
     rng = random.Random(3)
-    level = watched(90, weekly=0.4)
+    level = watched(90, said=-0.4)
     gap = claimed(level).gap
     for day in range(DAY, DAY + 40):
         shift = claimed(level, day).shift
-        for _ in range(200):
+        for _ in range(400):
             level.answer(day, said=shift, churned=rng.random() < sigmoid(truth))
     found = claimed(level)
     assert found.gap == gap
@@ -71,9 +121,9 @@ def test_the_gap_is_believed_as_far_as_answers_bear_it_out(truth, least, most):
 
 
 def test_answers_of_days_that_are_forgotten_teach_nothing():
-    level = watched(90, weekly=0.4)
+    level = watched(90, said=-0.4)
     for day in (DAY, DAY + 1):
-        level.claim(day)
+        level.claim(day, len(STEPS))
     level.forget(DAY + 1)
     before = list(level.losses)
     level.answer(DAY, said=0.3, churned=True)
@@ -82,3 +132,6 @@ def test_answers_of_days_that_are_forgotten_teach_nothing():
     level.answer(DAY + 1, said=0.3, churned=True)
     assert level.losses != before
     assert level.shift_of(DAY + 1) == level.claims[DAY + 1].shift != 0.0
+    level.forget(DAY + 200)
+    assert not level.away
+    assert not level.claims

@@ -12,6 +12,7 @@ from models.checkpoint import Checkpoint
 from models.churn import Scorer
 from models.drift import ADAPTS
 from models.features import SCHEMA
+from models.leveling import steps_to
 from models.logistic import sigmoid
 from models.model import Model
 from models.predictions import HORIZON
@@ -292,7 +293,7 @@ def test_another_horizon_is_learned_when_it_is_due(horizon):
     assert model.churn.horizon == horizon
 
 
-def test_the_level_of_the_scores_is_moved_by_what_the_weekly_twin_sees(shop):
+def test_the_level_of_the_scores_is_moved_once_a_whole_horizon_has_been_counted(shop):
     models = [msgspec.json.decode(raw, type=Model) for raw in shop.models]
     moved = [model.churn for model in models if model.churn.shift]
     assert len(moved) > 30
@@ -304,5 +305,21 @@ def test_the_level_of_the_scores_is_moved_by_what_the_weekly_twin_sees(shop):
         p = Scorer(churn)(question.rhythm, question.day).p
         assert p == pytest.approx(sigmoid(unshifted + churn.shift))
     first = next(model for model in models if model.churn.shift)
-    # Nothing can be compared before both have something to say.
-    assert first.churn.weekly is not None
+    assert first.valid_from > FIRST + HORIZON
+
+
+def test_who_was_asked_is_counted_week_by_week_until_they_come(shop):
+    level = msgspec.json.decode(shop.checkpoints[-1][0], type=Checkpoint).level
+    last = shop.days[-1].day
+    assert set(level.away) == set(range(last - HORIZON + 1, last - 6))
+    for day, away in level.away.items():
+        counted = max(end for end in steps_to(HORIZON) if day + end <= last)
+        assert away == sum(
+            not bought_after(shop, one.member, day, counted)
+            for one in shop.days[day - FIRST].asked
+            if day - one.rhythm.last_day < HORIZON
+        )
+    assert len(level.at_risk) == len(steps_to(HORIZON))
+    assert all(
+        0.0 < came < at_risk for came, at_risk in zip(level.came, level.at_risk, strict=True)
+    )
