@@ -28,8 +28,9 @@ _KEEP_TABLE = 0.5 ** (1 / 14)
 _KEEP_SAID = 0.5 ** (1 / 4)
 # A table of fewer members at risk in one of its weeks says nothing.
 _LEAST = 30.0
-# As if so many questions, each worth p(1 - p) = 1, had shown no gap.
-_PRIOR = 100.0
+# As if each day of the log had shown so many questions, each worth p(1 - p) = 1, without a gap: of
+# a log that has only begun less is known, and what is known is of other days.
+_PRIOR = 1.0
 # Beyond this somebody should look, and not a number be turned.
 _MOST = 1.0
 SHARES = (0.0, 0.5, 1.0)
@@ -54,8 +55,8 @@ class Level(msgspec.Struct):
 
     ``at_risk``, ``came``: fading counts of members, by step of the table; ``away``: how many of a
     day have stayed away so far. ``asked``, ``said``, ``unsure``: fading sums over questions: their
-    number, p and p(1 - p) by the blend without shift. ``losses``: log loss of answers by
-    ``SHARES``; ``claims``: by day.
+    number, p and p(1 - p) by the blend without shift. ``days``: how many have gone by. ``losses``:
+    log loss of answers by ``SHARES``; ``claims``: by day.
     """
 
     at_risk: list[float] = msgspec.field(default_factory=list)
@@ -64,6 +65,7 @@ class Level(msgspec.Struct):
     asked: float = 0.0
     said: float = 0.0
     unsure: float = 0.0
+    days: int = 0
     losses: list[float] = msgspec.field(
         default_factory=lambda: [_HEAD_START * (1.0 - share) for share in SHARES]
     )
@@ -71,6 +73,7 @@ class Level(msgspec.Struct):
 
     def fade(self) -> None:
         """Let a day go by."""
+        self.days += 1
         self.at_risk = [count * _KEEP_TABLE for count in self.at_risk]
         self.came = [count * _KEEP_TABLE for count in self.came]
         self.asked *= _KEEP_SAID
@@ -127,7 +130,7 @@ class Level(msgspec.Struct):
         if not seen:
             return 0.0
         sure = seen / (seen + stays * stays * doubt)
-        gap = sure * beyond * self.asked / (self.unsure + _PRIOR)
+        gap = sure * beyond * self.asked / (self.unsure + _PRIOR * self.days)
         return min(max(gap, -_MOST), _MOST)
 
     def answer(self, day: int, said: float, churned: bool) -> None:

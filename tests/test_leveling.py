@@ -60,6 +60,11 @@ def test_a_gap_is_closed_for_the_most_part_before_anything_has_answered(said):
     assert 0.8 < found.shift / found.gap < 0.95
 
 
+def test_the_older_a_log_is_the_less_a_gap_moves():
+    young, old = watched(60, said=-0.5), watched(600, said=-0.5)
+    assert 0.0 < claimed(old).gap < 0.6 * claimed(young).gap
+
+
 def test_a_table_is_there_when_its_last_step_is_and_not_before():
     assert claimed(watched(30, said=-0.5, asked=1000)).gap == 0.0
     assert claimed(watched(31, said=-0.5, asked=1000)).gap > 0.3
@@ -78,6 +83,7 @@ def test_of_a_gap_that_chance_can_make_little_is_left():
             asked=1000.0,
             said=450.0,
             unsure=240.0,
+            days=90,
         )
         for members in (40.0, 40_000.0)
     )
