@@ -31,8 +31,8 @@ _LEAST = 30.0
 # As if each day of the log had shown so many questions, each worth p(1 - p) = 1, without a gap: of
 # a log that has only begun less is known, and what is known is of other days.
 _PRIOR = 1.0
-# Beyond this somebody should look, and not a number be turned.
-_MOST = 1.0
+# A holiday moves a month by more, and is over: then somebody should look, and no number be turned.
+_MOST = 0.3
 SHARES = (0.0, 0.5, 1.0)
 """How much of the gap may be believed."""
 # What each share lost fades as the blend's losses do; a member's weekly answers say much the same.
