@@ -40,6 +40,9 @@ class LearningConfig:
     models: str
     lanes: int
     session_timeout: float = 6.0
+    patience: float = 0.0
+    """How long questions may wait at the broker for more to come: the trainer commits after each
+    fetch. In stream time lanes wait for a day to be closed, and questions may not."""
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Arguments of aiokafka's clients about encryption and log-in."""
 

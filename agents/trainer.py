@@ -47,6 +47,12 @@ T = TypeVar("T")
 RECORDS = 2_000
 """Messages taken per poll: some 10 ms."""
 
+FETCH_BYTES = 64 * 1024
+"""A fetch returns when there is so much, or after the trainer's patience."""
+
+IDLE_MS = 500
+"""How long a fetch of a trainer without patience waits for the first record."""
+
 STOP_SECONDS = 2.0
 
 HELD_FOR_EVER_MS = 2**31 - 1
@@ -131,6 +137,8 @@ class TrainerAgent(ConsumerRebalanceListener):  # type: ignore[misc]
             group_id=config.group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            fetch_min_bytes=FETCH_BYTES if config.patience else 1,
+            fetch_max_wait_ms=int(config.patience * 1000) or IDLE_MS,
             session_timeout_ms=int(config.session_timeout * 1000),
             heartbeat_interval_ms=int(config.session_timeout * 1000 / 6),
             max_poll_interval_ms=HELD_FOR_EVER_MS,

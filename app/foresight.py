@@ -11,6 +11,8 @@ from models.known_models import KnownModels
 from models.model import Model
 from models.predictions import Predictions
 
+PATIENCE_SECONDS = 0.25
+
 
 class Foresight:
     """Started and stopped with the worker; ``live`` is False in stream time."""
@@ -24,6 +26,7 @@ class Foresight:
             models=settings.topic("churn-model"),
             lanes=settings.partitions,
             session_timeout=settings.session_timeout_ms / 1000,
+            patience=PATIENCE_SECONDS if live else 0.0,
             security=for_aiokafka(settings),
         )
 
