@@ -23,7 +23,7 @@ from app.demo.player import CommittedOffsets, FollowedClock, Player
 from app.producing import EventProducer
 from app.stack.files import lasting_ports
 from app.topology import ensure_topics
-from models.times import DAY, HOUR, MINUTE
+from models.times import DAY, HOUR
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -73,7 +73,9 @@ class Shop:
         }
         self.url = f"http://127.0.0.1:{self.port}"
         ensure_topics(place.settings)
-        feed = made_feed(MEMBERS, DAYS, place.settings.time_zone, now_ms() // MINUTE * MINUTE)
+        # One time of the day: what happens by night is another story.
+        noon = now_ms() // DAY * DAY - DAY // 2
+        feed = made_feed(MEMBERS, DAYS, place.settings.time_zone, noon)
         clock = stack.enter_context(FollowedClock(place.folder / "clock", feed.start))
         self._clock_file = clock.path
         self.start = feed.start
@@ -164,10 +166,9 @@ class Shop:
             over.set()
             thread.join()
 
-    def tell(self, what: str, member: str, /, ago: int = 0, **fields: Any) -> None:
-        """Tell of an event at members' present, or before."""
-        at = self.now - ago
-        self.upstream.tell(event(what, member, at) | fields, timestamp=at)
+    def tell(self, what: str, member: str, /, **fields: Any) -> None:
+        """Tell of an event at members' present."""
+        self.upstream.tell(event(what, member, self.now) | fields, timestamp=self.now)
         self.upstream.flush()
 
 
@@ -175,12 +176,16 @@ def tell_stories(shop: Shop) -> None:
     """Members whom the tests ask for, beside those that the shop is made of."""
     mail = hashed(MAIL.lower())
     for member in ("ann", EVIL):
-        shop.tell("register", member, ago=3 * HOUR)
-        shop.tell("view_item", member, ago=2 * HOUR, item_id=EVIL)
-    shop.tell("link", "ann", ago=HOUR, other_id=hashed("+8613800138000"), kind="phone_sha256")
-    shop.tell("profile", "ann", ago=HOUR, attributes={"email_sha256": mail})
-    shop.tell("add_to_cart", "ann", ago=HOUR, item_id="sku-7", quantity=2, price=12.5)
-    shop.tell("purchase", "ann", ago=HOUR // 2, order_id="order-77", total=25.0)
+        shop.tell("register", member)
+    shop.play(HOUR / DAY)
+    for member in ("ann", EVIL):
+        shop.tell("view_item", member, item_id=EVIL)
+    shop.play(HOUR / DAY)
+    shop.tell("link", "ann", other_id=hashed("+8613800138000"), kind="phone_sha256")
+    shop.tell("profile", "ann", attributes={"email_sha256": mail})
+    shop.tell("add_to_cart", "ann", item_id="sku-7", quantity=2, price=12.5)
+    shop.play(HOUR / 2 / DAY)
+    shop.tell("purchase", "ann", order_id="order-77", total=25.0)
 
 
 def told(shop: Shop) -> bool:
