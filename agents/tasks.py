@@ -1,7 +1,10 @@
 """Tasks that run beside the lanes."""
 
 import asyncio
-from contextlib import suppress
+
+AGAIN_SECONDS = 3.0
+"""When a task that has not ended is told again: a library may have lost the word, as aiokafka does
+when it comes while it ends a task of its own. Longer than any of ours takes to end in order."""
 
 
 async def ended(task: asyncio.Task[None] | None) -> None:
@@ -9,7 +12,10 @@ async def ended(task: asyncio.Task[None] | None) -> None:
 
     What made it fail before is raised.
     """
-    if task is not None:
+    if task is None:
+        return
+    while not task.done():
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task], timeout=AGAIN_SECONDS)
+    if not task.cancelled():
+        task.result()

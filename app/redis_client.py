@@ -44,9 +44,21 @@ async def answer(question: Awaitable[T], timeout_ms: int) -> T:
     """
     try:
         async with asyncio.timeout(timeout_ms / 1000):
-            return await question
+            return await _heeding(question)
     except (RedisError, OSError, TimeoutError) as error:
         said = " ".join(str(error).split())
         raise StoreUnavailable(f"Redis: {said}" if said else "Redis did not answer in time") from (
             error
         )
+
+
+async def _heeding(question: Awaitable[T]) -> T:
+    # redis-py sends within ``asyncio.wait_for``, which before Python 3.12 loses a cancellation that
+    # comes when all is sent (https://bugs.python.org/issue42130): the task would go on.
+    asker = asyncio.current_task()
+    assert asker is not None
+    cancelled = asker.cancelling()
+    answered = await question
+    if asker.cancelling() > cancelled:
+        raise asyncio.CancelledError
+    return answered
