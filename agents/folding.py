@@ -81,6 +81,15 @@ class Folding(Generic[StateT, EventT]):
         self.day_over = False
         publisher.close(self.collecting, self.merge.queues, self._limit)
 
+    def look(self) -> bool:
+        """Take note of what has been fed; return whether a slice could do something with it."""
+        self.pace.settle()
+        self.lead = lead = self.merge.lead()
+        floor = self.index.floor()
+        return (lead is not None and lead.wait is Wait.NOTHING) or (
+            floor is not None and floor <= self.pace.fire_upto(lead)
+        )
+
     def fold_slice(self) -> bool:
         """Take records and fire deadlines in their order; return whether more could be at once.
 

@@ -3,7 +3,8 @@
 One loop does everything, a slice at a time: take records and fire deadlines in the merge's order,
 close the group when the one before it is out, ask for ends when something waits for them, sleep
 until something happens. Two kinds of work run beside it, one of each at a time: publishing a group
-(changelog, then outputs, then ``done``) and asking for ends.
+(changelog, then outputs, then ``done``) and asking for ends. What has just been fed does not wait
+for the lane's turn to have them asked for: all lanes that a poll brought something ask together.
 
 A member's deadlines are fired by its own records too (``Fold.apply`` advances first), so the
 merge's order between members decides when something comes out, never what.
@@ -124,6 +125,7 @@ class Lane(Generic[StateT, EventT]):
         self._closed_at = -GROUP_MS
 
         self._turns = turns or Turns()
+        self._looks = False
         self._wake = asyncio.Event()
         self._timers: list[Timer] = []
         self._stopping = False
@@ -187,7 +189,10 @@ class Lane(Generic[StateT, EventT]):
         ):
             queue.paused = True
             self._source.pause(self.number, topic)
-        self._wake.set()
+        if not self._looks:
+            # The rest of what was polled is fed first.
+            self._looks = True
+            asyncio.get_running_loop().call_soon(self._look)
 
     async def stop(self, drain: bool = True) -> bool:
         """Take nothing more; with ``drain``, write, send and declare done what has been folded.
@@ -248,11 +253,29 @@ class Lane(Generic[StateT, EventT]):
             # A full group has to be closed first, and then the one before it to be out.
             more = self._folding.fold_slice() and not (self._folding.full and self._writing)
             self._resume()
-            if self._asking is None and pace.wants_ends(self._folding.lead):
-                self._asking = self._spawn(pace.ask())
+            self._ask()
         self._write_group(more)
         self._tell_stats()
         return more
+
+    def _look(self) -> None:
+        """Have what has been fed asked for; a turn that could do nothing else is left out."""
+        self._looks = False
+        if self._loop is not None and not self._stopping:
+            try:
+                ready = self._folding.look()
+                self._ask()
+            except Exception as error:
+                self._failure = self._failure or error
+            else:
+                if self._asking is not None and not ready:
+                    return  # the answer wakes it
+        self._wake.set()
+
+    def _ask(self) -> None:
+        pace = self._folding.pace
+        if self._asking is None and pace.wants_ends(self._folding.lead):
+            self._asking = self._spawn(pace.ask())
 
     def _idle(self) -> bool:
         assert self._publisher is not None

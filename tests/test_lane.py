@@ -58,6 +58,21 @@ def sent_to(world: World, topic: str) -> list[bytes | None]:
     return [output.value for output in world.sent if output.topic == topic]
 
 
+class Gate(Turns):
+    """Turns that may be withheld, and are counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = asyncio.Event()
+        self.open.set()
+        self.had = 0
+
+    async def mine(self) -> None:
+        await self.open.wait()
+        await super().mine()
+        self.had += 1
+
+
 # -- order and time
 
 
@@ -103,6 +118,56 @@ async def test_a_lane_with_nothing_to_do_does_nothing(world: World) -> None:
     assert worker.process.questions == asked
     # What is left: a look at the ends of changelog and updates, once a minute.
     assert worker.process.points - points <= 2 * FORGET_MS // 60_000
+    await worker.end()
+
+
+@simulated
+async def test_what_is_fed_is_asked_for_before_the_lane_has_its_turn(world: World) -> None:
+    turns = Gate()
+    worker = await working(world, turns=turns)
+    await sleep(1000)
+    asked = worker.process.questions
+    # It waits for its turn already, and then has to wait once more.
+    turns.open.clear()
+    worker.lane._wake.set()
+    put(world, "browse", b"m")
+    await sleep(100)
+    assert worker.process.questions == asked + 1
+    assert worker.lane.stats.records == 0
+    turns.open.set()
+    await worker.until(lambda: worker.lane.stats.records == 1)
+    assert worker.process.questions == asked + 1
+    await worker.end()
+
+
+@simulated
+async def test_a_lane_has_no_turn_in_which_it_could_only_wait(world: World) -> None:
+    world.latency_ms = (20, 20)
+    turns = Gate()
+    worker = await working(world, turns=turns)
+    await sleep(1000)
+    had, asked = turns.had, worker.process.questions
+    put(world, "browse", b"m")
+    while worker.process.questions == asked:
+        await sleep(1)
+    assert turns.had == had
+    await worker.until(worker.all_done)
+    assert turns.had > had
+    await worker.end()
+
+
+@simulated
+async def test_what_fails_on_a_look_at_what_was_fed_ends_the_lane(world: World) -> None:
+    worker = await working(world)
+    assert worker.lane is not None
+
+    def look() -> bool:
+        raise RuntimeError("broken")
+
+    worker.lane._folding.look = look  # type: ignore[method-assign]
+    put(world, "browse", b"m")
+    await worker.until(lambda: False)
+    assert str(worker.failure) == "broken"
     await worker.end()
 
 
