@@ -67,7 +67,7 @@ def run_member(args: argparse.Namespace) -> int:
     try:
         document = asyncio.run(_fetch(settings, args.id, args.anonymous))
         if document is None:
-            return _fail(args, "unknown_member", f"there is no {kind} {args.id!r}")
+            return _fail(args, "unknown_member", f"Redis knows no {kind} {args.id!r}")
         update = msgspec.json.decode(document, type=MemberUpdate)
     except StoreUnavailable as error:
         return _fail(args, "unavailable", str(error))

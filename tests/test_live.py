@@ -335,7 +335,7 @@ def test_of_an_erased_member_as_little_is_known_as_of_a_stranger(live: Live) -> 
     assert get(f"{live.url}/members/who")[0] == 404
     asked = live.place.lifecycle("member", "who")
     assert asked.returncode == 1
-    assert asked.stderr == "there is no member 'who'\n"
+    assert asked.stderr == "Redis knows no member 'who'\n"
     assert get(f"{live.url}/members/erased")[0] == 404
 
 

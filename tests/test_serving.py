@@ -820,9 +820,9 @@ def test_the_command_prints_the_document_as_json(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nobody"], "there is no member 'nobody'"),
+        (["nobody"], "Redis knows no member 'nobody'"),
         (["odd"], "what Redis holds of 'odd' is no document"),
-        (["nobody", "--anonymous"], "there is no anonymous id 'nobody'"),
+        (["nobody", "--anonymous"], "Redis knows no anonymous id 'nobody'"),
     ],
 )
 def test_the_command_fails_with_one_line_when_nothing_is_known(
