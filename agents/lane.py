@@ -45,6 +45,12 @@ SHARE_MS = 2
 """The same for each lane that shares the loop, where that is longer: groups of all lanes together
 take some fifth of a core at the most."""
 
+WAITS = 4
+LONGEST_GROUP_MS = 250
+"""As many times as long as the lanes wait for their turns, where that is longer still: a loop that
+is full has its work done by writing less often, at the price of waiting for it. No longer than
+this."""
+
 STUCK_MS = 10_000
 """Waiting this long for records that the broker holds is an alarm: a fetch takes milliseconds."""
 
@@ -315,7 +321,9 @@ class Lane(Generic[StateT, EventT]):
             self._writing = self._spawn(publisher.check())
 
     def _group_ms(self) -> int:
-        return max(GROUP_MS, self._turns.sharers * SHARE_MS)
+        turns = self._turns
+        waiting = min(int(WAITS * turns.waited * 1000), LONGEST_GROUP_MS)
+        return max(GROUP_MS, turns.sharers * SHARE_MS, waiting)
 
     # -- waiting
 

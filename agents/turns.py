@@ -11,6 +11,9 @@ from collections import deque
 
 ROUNDS = 2
 
+REMEMBERED = 16
+"""Over how many turns ``waited`` is smoothed."""
+
 
 class Turns:
     """Hands out turns in the order in which they are asked for."""
@@ -18,6 +21,8 @@ class Turns:
     def __init__(self) -> None:
         self.sharers = 0
         """How many tasks take turns now; they say so themselves."""
+        self.waited = 0.0
+        """How long a turn is waited for lately, in seconds: what a busy loop costs everybody."""
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._taken = False
 
@@ -28,11 +33,14 @@ class Turns:
 
     async def mine(self) -> None:
         """Return when it is the caller's turn, which lasts until it waits for anything."""
-        turn = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        turn = loop.create_future()
         self._waiting.append(turn)
         if not self._taken:
             self._hand_out()
         await turn
+        self.waited += (loop.time() - asked - self.waited) / REMEMBERED
 
     def _hand_out(self) -> None:
         self._taken = False

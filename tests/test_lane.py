@@ -12,7 +12,7 @@ from sim_world import BEGINNING, Process, World, now, run
 from toy_job import FORGET_MS, REMIND_MS, TOPICS, State, ToyFold, said_by, truth, value
 
 from agents.folding import SLICE_DEADLINES
-from agents.lane import GROUP_MS, SHARE_MS, LaneLimits
+from agents.lane import GROUP_MS, LONGEST_GROUP_MS, SHARE_MS, WAITS, LaneLimits
 from agents.ports import Fenced, StopWorker
 from agents.recovery import OUTBOX, ROW
 from agents.turns import Turns
@@ -469,6 +469,27 @@ async def test_lanes_that_share_a_loop_write_less_often_the_more_they_are(world:
     assert len(rows) == 3
     await worker.lane.stop()
     assert turns.sharers == others
+    await worker.end()
+
+
+@simulated
+async def test_lanes_that_wait_for_their_turns_write_less_often(world: World) -> None:
+    class Busy(Turns):
+        last = 0.0
+
+        async def mine(self) -> None:
+            await super().mine()
+            self.waited = self.last
+
+    turns = Busy()
+    worker = await working(world, turns=turns)
+    for waited, groups in ((4 * GROUP_MS / WAITS, 3), (3600_000, 3), (1, 9)):
+        turns.last = waited / 1000
+        await sleep(2 * LONGEST_GROUP_MS)
+        # The first at once, and then what came meanwhile.
+        rows = await rows_by_group_of_a_trickle(world, 80, 2 * LONGEST_GROUP_MS)
+        assert sum(rows) == 80
+        assert groups <= len(rows) <= groups + 1
     await worker.end()
 
 

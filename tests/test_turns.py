@@ -3,6 +3,9 @@
 import asyncio
 from itertools import pairwise
 
+import pytest
+from sim_world import VirtualLoop, run
+
 from agents.turns import ROUNDS, Turns
 
 
@@ -65,3 +68,23 @@ async def test_turns_are_pressed_while_somebody_waits() -> None:
     assert turns.pressed
     await second
     assert not turns.pressed
+
+
+def test_how_long_turns_are_waited_for_is_known_and_forgotten() -> None:
+    async def taking_turns() -> None:
+        turns = Turns()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+
+        async def busy(milliseconds: int) -> None:
+            for _ in range(200):
+                await turns.mine()
+                loop.seconds += milliseconds / 1000
+
+        await asyncio.gather(busy(10), busy(10), busy(10))
+        # For the turns of the two others.
+        assert turns.waited == pytest.approx(0.020, rel=0.2)
+        await busy(0)
+        assert turns.waited < 0.001
+
+    run(taking_turns())
