@@ -20,6 +20,7 @@ from models.events import (
     InviteAccepted,
     ItemViewed,
     Linked,
+    Muted,
     OfferExpired,
     OfferGranted,
     OfferRedeemed,
@@ -507,6 +508,8 @@ def _of_event(received: Received) -> dict[str, Any]:
             told = {"offer": event.offer_id, "amount": event.value}
         case Tagged() | Untagged():
             told = {"tag": event.tag}
+        case Muted():
+            told = {"until": event.until, "why": event.reason, "by": event.by}
         case SurveyAnswered():
             reason = event.answers.get("reason")
             told = {"survey": event.survey_id}
@@ -519,7 +522,7 @@ def _of_event(received: Received) -> dict[str, Any]:
         case Shared():
             told = {"item": event.item_id}
         case _:
-            for name in ("order_id", "channel", "trigger_id", "item_id", "rating", "until"):
+            for name in ("order_id", "channel", "trigger_id", "item_id", "rating"):
                 value = getattr(event, name, None)
                 if isinstance(value, str | int | float):
                     told[{"order_id": "order", "item_id": "item"}.get(name, name)] = value

@@ -717,7 +717,10 @@ def test_muting_needs_the_token_which_stays_in_the_tab(chromium: Browser, shop: 
         expect(page.locator("#mute-said")).to_contain_text("Muted until 1 May 2031")
         expect(page.locator(".where .state")).to_contain_text("Muted until 1 May 2031")
         muted = page.locator("#timeline li", has_text="muted").first
-        expect(muted).to_contain_text(re.compile("until .*1 May 2031"))
+        expect(muted).to_contain_text(
+            re.compile("until .*1 May 2031.* · asked by phone · http 127")
+        )
+        expect(page.locator("#ahead")).to_contain_text("what comes due before 1 May 2031")
         assert page.evaluate("sessionStorage.getItem('token')") == TOKEN
         assert TOKEN not in page.evaluate("JSON.stringify(localStorage) + document.cookie")
         page.reload()
@@ -725,6 +728,7 @@ def test_muting_needs_the_token_which_stays_in_the_tab(chromium: Browser, shop: 
         page.click("#mute >> text='End the mute'")
         expect(page.locator("#mute-said")).to_have_text("The mute is ended.")
         expect(page.locator(".where .state")).to_have_count(0)
+        expect(page.locator("#ahead")).not_to_contain_text("what comes due before")
         expect(page.locator("#timeline li", has_text="mute ended")).to_have_count(1)
 
 

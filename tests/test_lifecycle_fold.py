@@ -451,6 +451,7 @@ def test_a_timeline_tells_what_is_needed_and_no_profile() -> None:
         bought("o1", after(), 25.5, items=[{"item_id": "sku-1"}], currency="CNY"),
         event("search", "m1", after(), query="tea", source="app"),
         event("visit", "m1", after(), origin="backfill"),
+        event("mute", "m1", after(), until=after(9), reason="asked", by="ann"),
     )
     assert [entry.what for entry in change.entries] == [
         {"kind": "event", "type": "profile"},
@@ -458,6 +459,7 @@ def test_a_timeline_tells_what_is_needed_and_no_profile() -> None:
          "items": ["sku-1"], "lines": 1},
         {"kind": "event", "type": "search", "query": "tea", "source": "app"},
         {"kind": "event", "type": "visit", "origin": "backfill"},
+        {"kind": "event", "type": "mute", "until": after(9), "why": "asked", "by": "ann"},
     ]  # fmt: skip
 
 

@@ -186,6 +186,16 @@ function timelineParts() {
   ].filter(Boolean);
 }
 
+/** What will come due; of who is muted nothing of it is sent before that is over. */
+function aheadParts() {
+  const { answer, timeline } = shown;
+  const until = isMuted(answer.body) && longMoment(answer.body.muted_until);
+  return [
+    until ? h("p", { class: "about" }, t("ahead_muted", { at: until })) : null,
+    ahead(timeline.body.ahead ?? []),
+  ].filter(Boolean);
+}
+
 function draw() {
   if (!shown) return;
   const { id, answer, timeline } = shown;
@@ -217,7 +227,7 @@ function draw() {
         h("p", { class: "about" }, t("last_about")),
         h("div", { id: "last" }, lastOf(answer.body.last_triggers ?? [], shown.entries)),
         h("h3", null, t("ahead")),
-        h("div", { id: "ahead" }, ahead(timeline.body.ahead ?? []))),
+        h("div", { id: "ahead" }, aheadParts())),
     ),
     whyForm(id) ?? "",
     muteForm(id, isMuted(answer.body), () => setTimeout(() => refresh(true), SETTLES_MS)),
@@ -238,7 +248,7 @@ function drawFresh() {
   head.replaceWith(heading(shown.id, shown.answer.body).querySelector(".where"));
   const timeline = byId("timeline");
   if (!timeline.contains(focused)) timeline.replaceChildren(...timelineParts());
-  byId("ahead").replaceChildren(ahead(shown.timeline.body.ahead ?? []));
+  byId("ahead").replaceChildren(...aheadParts());
   byId("last").replaceChildren(lastOf(shown.answer.body.last_triggers ?? [], shown.entries));
 }
 

@@ -16,11 +16,12 @@ function about(entry) {
   return parts.filter(Boolean).join(" · ");
 }
 
-/** A mute says until when; one until its own instant ends those before it. */
+/** A mute says until when, why and who; one until its own instant ends those before it. */
 function muting(entry) {
   const until = new Date(entry.until);
-  if (!(until > new Date(entry.at))) return [named("event", "unmute"), about(entry)];
-  return [named("event", "mute"), t("until_when", { at: longMoment(until) })];
+  const ends = !(until > new Date(entry.at));
+  const parts = [ends ? null : t("until_when", { at: longMoment(until) }), entry.why, entry.by];
+  return [named("event", ends ? "unmute" : "mute"), parts.filter(Boolean).join(" · ") || about(entry)];
 }
 
 function words(entry) {

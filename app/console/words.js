@@ -152,6 +152,7 @@ export const WORDS = {
 
     ahead: "Ahead",
     ahead_none: "No deadline is armed.",
+    ahead_muted: "Muted: what comes due before {at} is not sent.",
     timeline: "What happened",
     timeline_about: "What was seen, what changed, what was sent and what was held back.",
     timeline_none: "Nothing is kept of this member.",
@@ -471,6 +472,7 @@ export const WORDS = {
 
     ahead: "将要到期",
     ahead_none: "没有待触发的时间。",
+    ahead_muted: "静默中：{at}之前到期的内容不会发送。",
     timeline: "发生过什么",
     timeline_about: "看到的事件、发生的变化、发出的和未发的消息。",
     timeline_none: "没有该会员的记录。",
