@@ -43,13 +43,7 @@ after a silence is written at once, and so is the end of a day."""
 
 SHARE_MS = 2
 """The same for each lane that shares the loop, where that is longer: groups of all lanes together
-take some fifth of a core at the most."""
-
-WAITS = 4
-LONGEST_GROUP_MS = 250
-"""As many times as long as the lanes wait for their turns, where that is longer still: a loop that
-is full has its work done by writing less often, at the price of waiting for it. No longer than
-this."""
+take some fifth of a core at the most. Longer still while turns are waited for (``Turns.patience``)."""
 
 STUCK_MS = 10_000
 """Waiting this long for records that the broker holds is an alarm: a fetch takes milliseconds."""
@@ -322,8 +316,7 @@ class Lane(Generic[StateT, EventT]):
 
     def _group_ms(self) -> int:
         turns = self._turns
-        waiting = min(int(WAITS * turns.waited * 1000), LONGEST_GROUP_MS)
-        return max(GROUP_MS, turns.sharers * SHARE_MS, waiting)
+        return max(GROUP_MS, turns.sharers * SHARE_MS, int(turns.patience * 1000))
 
     # -- waiting
 

@@ -14,6 +14,10 @@ ROUNDS = 2
 REMEMBERED = 16
 """Over how many turns ``waited`` is smoothed."""
 
+WAITS = 4
+MOST_PATIENCE = 0.25
+"""How much patience a wait for turns teaches, and how much there is at the most (seconds)."""
+
 
 class Turns:
     """Hands out turns in the order in which they are asked for."""
@@ -30,6 +34,14 @@ class Turns:
     def pressed(self) -> bool:
         """Return whether somebody waits for a turn."""
         return bool(self._waiting)
+
+    @property
+    def patience(self) -> float:
+        """Return how long in seconds to keep between two of what costs the same whatever it brings.
+
+        A loop that is full gets its work done by doing such things less often, each with more.
+        """
+        return min(WAITS * self.waited, MOST_PATIENCE)
 
     async def mine(self) -> None:
         """Return when it is the caller's turn, which lasts until it waits for anything."""

@@ -12,10 +12,10 @@ from sim_world import BEGINNING, Process, World, now, run
 from toy_job import FORGET_MS, REMIND_MS, TOPICS, State, ToyFold, said_by, truth, value
 
 from agents.folding import SLICE_DEADLINES
-from agents.lane import GROUP_MS, LONGEST_GROUP_MS, SHARE_MS, WAITS, LaneLimits
+from agents.lane import GROUP_MS, SHARE_MS, LaneLimits
 from agents.ports import Fenced, StopWorker
 from agents.recovery import OUTBOX, ROW
-from agents.turns import Turns
+from agents.turns import MOST_PATIENCE, WAITS, Turns
 
 HOUR = 3_600_000
 
@@ -485,9 +485,9 @@ async def test_lanes_that_wait_for_their_turns_write_less_often(world: World) ->
     worker = await working(world, turns=turns)
     for waited, groups in ((4 * GROUP_MS / WAITS, 3), (3600_000, 3), (1, 9)):
         turns.last = waited / 1000
-        await sleep(2 * LONGEST_GROUP_MS)
+        await sleep(2000 * MOST_PATIENCE)
         # The first at once, and then what came meanwhile.
-        rows = await rows_by_group_of_a_trickle(world, 80, 2 * LONGEST_GROUP_MS)
+        rows = await rows_by_group_of_a_trickle(world, 80, int(2000 * MOST_PATIENCE))
         assert sum(rows) == 80
         assert groups <= len(rows) <= groups + 1
     await worker.end()

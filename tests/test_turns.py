@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from sim_world import VirtualLoop, run
 
-from agents.turns import ROUNDS, Turns
+from agents.turns import MOST_PATIENCE, ROUNDS, WAITS, Turns
 
 
 async def test_between_two_turns_everything_else_goes_on() -> None:
@@ -84,7 +84,10 @@ def test_how_long_turns_are_waited_for_is_known_and_forgotten() -> None:
         await asyncio.gather(busy(10), busy(10), busy(10))
         # For the turns of the two others.
         assert turns.waited == pytest.approx(0.020, rel=0.2)
+        assert turns.patience == WAITS * turns.waited
+        await asyncio.gather(busy(100), busy(100))
+        assert turns.patience == MOST_PATIENCE
         await busy(0)
-        assert turns.waited < 0.001
+        assert turns.patience < 0.001
 
     run(taking_turns())
