@@ -43,7 +43,8 @@ after a silence is written at once, and so is the end of a day."""
 
 SHARE_MS = 2
 """The same for each lane that shares the loop, where that is longer: groups of all lanes together
-take some fifth of a core at the most. Longer still while turns are waited for (``Turns.patience``)."""
+take some fifth of a core at the most. It is longer still while turns are waited for
+(``Turns.patience``)."""
 
 STUCK_MS = 10_000
 """Waiting this long for records that the broker holds is an alarm: a fetch takes milliseconds."""

@@ -216,6 +216,7 @@ class Worker:
             fast_lane_config(settings, data_dir),
             self._open_lane,
             wall,
+            self._turns,
         )
         self.app.lanes.on_taken_over = self._metrics.recovered
         http = self._serving()

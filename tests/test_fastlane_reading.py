@@ -1,5 +1,6 @@
 """What lanes are handed: in order, from where the group is, without holes, once per assignment."""
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -10,6 +11,7 @@ import pytest
 from confluent_kafka import Producer
 from fastlane_kit import Bench, WorkerProcess, wait_for
 
+from agents.turns import MOST_PATIENCE
 from app.stack import StackInfo
 
 pytestmark = pytest.mark.kafka
@@ -100,6 +102,21 @@ def test_a_lane_that_pauses_its_topics_gets_everything_in_the_end(bench: Bench) 
         assert worker.terminate() == 0
         assert_contiguous(chunks(worker).values())
         assert all(last - first < 20 for fed in chunks(worker).values() for first, last in fed)
+
+
+def test_while_lanes_wait_for_their_turns_polls_are_far_between(bench: Bench) -> None:
+    def trickle() -> Iterator[tuple[str, str, str]]:
+        for number in range(100):
+            time.sleep(0.02)
+            yield bench.topics[0], "m1", str(number)
+
+    with bench.worker(waited=1.0) as worker:
+        wait_for(lambda: len(worker.lines("caught up")) == bench.partitions)
+        began = time.monotonic()
+        bench.produce(trickle())
+        wait_for(lambda: sum(bench.committed().values()) == 100)
+        polls = 2 + (time.monotonic() - began) / MOST_PATIENCE
+        assert sum(len(fed) for fed in chunks(worker).values()) <= polls
 
 
 def test_markers_of_transactions_at_the_end_do_not_keep_a_lane_waiting(bench: Bench) -> None:

@@ -21,6 +21,7 @@ from agents.fastlane.table import LaneTable
 from agents.lanes import Lane, Lanes, LaneWorld, OpenLane
 from agents.partitioner import partition_function
 from agents.ports import Place
+from agents.turns import Turns
 
 
 class FastApp(faust.App):  # type: ignore[misc]
@@ -32,8 +33,11 @@ class FastApp(faust.App):  # type: ignore[misc]
 
     logger = SERVICE_LOG
 
-    def __init__(self, config: FastLaneConfig, open_lane: OpenLane, clock: WallClock) -> None:
+    def __init__(
+        self, config: FastLaneConfig, open_lane: OpenLane, clock: WallClock, turns: Turns
+    ) -> None:
         self.lane_config = config
+        self.turns = turns
         self.address = ""
         """Where this worker answers other workers; to be set before the app joins its group."""
         self._open_lane = open_lane
@@ -133,13 +137,17 @@ class FastApp(faust.App):  # type: ignore[misc]
 
 
 def create_fast_app(
-    config: FastLaneConfig, open_lane: OpenLane, clock: WallClock | None = None
+    config: FastLaneConfig,
+    open_lane: OpenLane,
+    clock: WallClock | None = None,
+    turns: Turns | None = None,
 ) -> FastApp:
     """Return an app with the agent that feeds the lanes; nothing is connected yet.
 
-    ``clock`` is told the brokers' time, and stamps what is sent.
+    ``clock`` is told the brokers' time, and stamps what is sent. ``turns`` are those of the lanes:
+    they tell how often to poll.
     """
-    app = FastApp(config, open_lane, clock or WallClock())
+    app = FastApp(config, open_lane, clock or WallClock(), turns or Turns())
     source = app.topic(
         *config.topics,
         key_type=bytes,

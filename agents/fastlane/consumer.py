@@ -42,7 +42,8 @@ the poll under way. Four polls a second are what an idle worker costs here."""
 
 PACE_SECONDS = 0.04
 """Between two polls while records flow: a fetch asks for every partition, and costs some
-milliseconds whatever it brings."""
+milliseconds whatever it brings, as does each partition's chunk some tenth of one. Longer while
+lanes wait for their turns (``Turns.patience``)."""
 
 FETCH_BYTES = 1024 * 1024
 """Per partition and fetch. A broker sends a larger first record whole all the same."""
@@ -228,7 +229,7 @@ class FastConsumer(Consumer):  # type: ignore[misc]
                     # A full stream queue must not hold up a revocation. All at once: to wait for
                     # each chunk costs a round of the loop, with a lane's turn in it.
                     await self.wait_first(self._hand_over(polled), self.suspend_flow.wait())
-                    await asyncio.sleep(PACE_SECONDS)
+                    await asyncio.sleep(max(PACE_SECONDS, self.app.turns.patience))
         except asyncio.CancelledError:
             # Faust takes any cancellation during a rebalance for a reason to start over.
             if not fetcher.should_stop:

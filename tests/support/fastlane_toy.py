@@ -25,6 +25,7 @@ from agents.lane import Lane, LaneLimits
 from agents.lanes import LaneWorld
 from agents.ports import Output, SourceRecord, SourceTopic
 from agents.recovery import Recovered
+from agents.turns import Turns
 
 
 class CountFold:
@@ -161,7 +162,9 @@ def toy_app(options: dict[str, Any]) -> FastApp:
         data_dir=Path(options["data_dir"]),
         max_poll_records=options.get("max_poll_records", 5000),
     )
-    return create_fast_app(config, lambda world: ToyLane(world, options))
+    turns = Turns()
+    turns.waited = options.get("waited", 0.0)
+    return create_fast_app(config, lambda world: ToyLane(world, options), turns=turns)
 
 
 def main() -> int:
