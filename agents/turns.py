@@ -8,15 +8,21 @@ microseconds.
 
 import asyncio
 from collections import deque
+from math import expm1
 
 ROUNDS = 2
 
-REMEMBERED = 16
-"""Over how many turns ``waited`` is smoothed."""
+MEMORY = 0.5
+"""Over how many seconds ``waited`` is smoothed."""
+
+CALM = 0.025
+"""Up to so long (seconds) lanes wait for each other when a poll brings all of them something,
+though the loop has time to spare."""
 
 WAITS = 4
 MOST_PATIENCE = 0.25
-"""How much patience a wait for turns teaches, and how much there is at the most (seconds)."""
+"""How much patience longer waits teach, as a multiple of what they are longer, and how much there
+is at the most (seconds)."""
 
 
 class Turns:
@@ -27,6 +33,7 @@ class Turns:
         """How many tasks take turns now; they say so themselves."""
         self.waited = 0.0
         """How long a turn is waited for lately, in seconds: what a busy loop costs everybody."""
+        self._turned = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._taken = False
 
@@ -41,7 +48,7 @@ class Turns:
 
         A loop that is full gets its work done by doing such things less often, each with more.
         """
-        return min(WAITS * self.waited, MOST_PATIENCE)
+        return min(WAITS * max(self.waited - CALM, 0.0), MOST_PATIENCE)
 
     async def mine(self) -> None:
         """Return when it is the caller's turn, which lasts until it waits for anything."""
@@ -52,7 +59,10 @@ class Turns:
         if not self._taken:
             self._hand_out()
         await turn
-        self.waited += (loop.time() - asked - self.waited) / REMEMBERED
+        now = loop.time()
+        weight = -expm1((self._turned - now) / MEMORY)
+        self.waited += (now - asked - self.waited) * weight
+        self._turned = now
 
     def _hand_out(self) -> None:
         self._taken = False

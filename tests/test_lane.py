@@ -15,7 +15,7 @@ from agents.folding import SLICE_DEADLINES
 from agents.lane import GROUP_MS, SHARE_MS, LaneLimits
 from agents.ports import Fenced, StopWorker
 from agents.recovery import OUTBOX, ROW
-from agents.turns import MOST_PATIENCE, WAITS, Turns
+from agents.turns import CALM, MOST_PATIENCE, WAITS, Turns
 
 HOUR = 3_600_000
 
@@ -483,8 +483,8 @@ async def test_lanes_that_wait_for_their_turns_write_less_often(world: World) ->
 
     turns = Busy()
     worker = await working(world, turns=turns)
-    for waited, groups in ((4 * GROUP_MS / WAITS, 3), (3600_000, 3), (1, 9)):
-        turns.last = waited / 1000
+    for patience, groups in ((4 * GROUP_MS, 3), (3600_000, 3), (0, 9)):
+        turns.last = CALM + patience / WAITS / 1000
         await sleep(2000 * MOST_PATIENCE)
         # The first at once, and then what came meanwhile.
         rows = await rows_by_group_of_a_trickle(world, 80, int(2000 * MOST_PATIENCE))

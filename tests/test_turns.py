@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from sim_world import VirtualLoop, run
 
-from agents.turns import MOST_PATIENCE, ROUNDS, WAITS, Turns
+from agents.turns import CALM, MEMORY, MOST_PATIENCE, ROUNDS, WAITS, Turns
 
 
 async def test_between_two_turns_everything_else_goes_on() -> None:
@@ -77,17 +77,23 @@ def test_how_long_turns_are_waited_for_is_known_and_forgotten() -> None:
         assert isinstance(loop, VirtualLoop)
 
         async def busy(milliseconds: int) -> None:
-            for _ in range(200):
+            for _ in range(300):
                 await turns.mine()
                 loop.seconds += milliseconds / 1000
 
         await asyncio.gather(busy(10), busy(10), busy(10))
         # For the turns of the two others.
-        assert turns.waited == pytest.approx(0.020, rel=0.2)
-        assert turns.patience == WAITS * turns.waited
-        await asyncio.gather(busy(100), busy(100))
+        assert turns.waited == pytest.approx(0.020, rel=0.05)
+        assert turns.patience == 0
+        await asyncio.gather(busy(40), busy(40))
+        assert turns.waited == pytest.approx(0.040, rel=0.1)
+        assert turns.patience == WAITS * (turns.waited - CALM)
+        await asyncio.gather(busy(200), busy(200))
         assert turns.patience == MOST_PATIENCE
         await busy(0)
-        assert turns.patience < 0.001
+        assert turns.patience > 0.9 * MOST_PATIENCE
+        loop.seconds += 2 * MEMORY
+        await busy(0)
+        assert turns.patience == 0
 
     run(taking_turns())

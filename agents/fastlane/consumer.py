@@ -246,7 +246,8 @@ class FastConsumer(Consumer):  # type: ignore[misc]
         """Return how long to wait for the next poll, in seconds."""
         if sum(len(message.value) for message in polled) >= self.app.lane_config.max_poll_records:
             return PACE_SECONDS  # more is there, and costs no more chunks for coming soon
-        return max(PACE_SECONDS, self.app.turns.patience)
+        patience: float = self.app.turns.patience
+        return max(PACE_SECONDS, patience)
 
     async def _hand_over(self, polled: list[Message]) -> None:
         for message in polled:
