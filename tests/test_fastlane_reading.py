@@ -104,6 +104,16 @@ def test_a_lane_that_pauses_its_topics_gets_everything_in_the_end(bench: Bench) 
         assert all(last - first < 20 for fed in chunks(worker).values() for first, last in fed)
 
 
+def test_what_a_poll_brought_is_fed_at_one_moment(bench: Bench) -> None:
+    bench.produce(bench.some(1000))
+    with bench.worker() as worker:
+        wait_for(lambda: sum(bench.committed().values()) == 1000)
+        # There is something in every partition of every topic.
+        assert [bench.partitions * len(bench.topics)] in [
+            [int(number) for number in words[2:]] for words in worker.lines("at once")
+        ]
+
+
 def test_while_lanes_wait_for_their_turns_polls_are_far_between(bench: Bench) -> None:
     def trickle() -> Iterator[tuple[str, str, str]]:
         for number in range(100):

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from agents.partitioner import murmur2_partition
@@ -74,7 +81,13 @@ class Bench:
         [future] = self.admin.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(self.group)]
         ).values()
-        found = future.result().topic_partitions
+        try:
+            found = future.result().topic_partitions
+        except KafkaException as error:
+            # A broker that has just been started on a busy machine.
+            if error.args[0].code() != KafkaError.COORDINATOR_LOAD_IN_PROGRESS:
+                raise
+            found = []
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
     def read(self, topic: str, **settings: Any) -> list[Any]:

@@ -127,6 +127,9 @@ class ToyLane:
     def feed(self, topic: str, records: Sequence[SourceRecord]) -> None:
         if self._feed_raises:
             raise RuntimeError("this chunk cannot be taken")
+        if not BURST:
+            asyncio.get_running_loop().call_soon(tell_burst)
+        BURST.append(self._world.number)
         if self._talks:
             say("fed", self._world.number, topic, records[0].offset, records[-1].offset)
         self._next[topic] = records[-1].offset + 1
@@ -146,6 +149,15 @@ class ToyLane:
                 told = dict(self._next)
                 say("caught up", self._world.number, *told.values())
             await asyncio.sleep(0.1)
+
+
+BURST: list[int] = []
+"""The lanes that were fed in this round of the loop."""
+
+
+def tell_burst() -> None:
+    say("at once", len(BURST))
+    BURST.clear()
 
 
 def say(*words: object) -> None:
