@@ -43,7 +43,7 @@ the poll under way. Four polls a second are what an idle worker costs here."""
 PACE_SECONDS = 0.04
 """Between two polls while records flow: a fetch asks for every partition, and costs some
 milliseconds whatever it brings, as does each partition's chunk some tenth of one. Longer while
-lanes wait for their turns (``Turns.patience``)."""
+lanes wait for their turns (``Turns.patience``): even then full polls bring more than they fold."""
 
 FETCH_BYTES = 1024 * 1024
 """Per partition and fetch. A broker sends a larger first record whole all the same."""
@@ -229,7 +229,7 @@ class FastConsumer(Consumer):  # type: ignore[misc]
                     # A full stream queue must not hold up a revocation. All at once: to wait for
                     # each chunk costs a round of the loop, with a lane's turn in it.
                     await self.wait_first(self._hand_over(polled), self.suspend_flow.wait())
-                    await asyncio.sleep(self._pace(polled))
+                    await asyncio.sleep(max(PACE_SECONDS, self.app.turns.patience))
         except asyncio.CancelledError:
             # Faust takes any cancellation during a rebalance for a reason to start over.
             if not fetcher.should_stop:
@@ -241,13 +241,6 @@ class FastConsumer(Consumer):  # type: ignore[misc]
             fail_stop(f"a source partition no longer holds the offset to go on at: {error}")
         except Exception as error:
             fail_stop(error)
-
-    def _pace(self, polled: list[Message]) -> float:
-        """Return how long to wait for the next poll, in seconds."""
-        if sum(len(message.value) for message in polled) >= self.app.lane_config.max_poll_records:
-            return PACE_SECONDS  # more is there, and costs no more chunks for coming soon
-        patience: float = self.app.turns.patience
-        return max(PACE_SECONDS, patience)
 
     async def _hand_over(self, polled: list[Message]) -> None:
         for message in polled:
