@@ -45,6 +45,11 @@ FETCH_BYTES = 256 * 1024
 """A fetch returns when there is so much, or after the follower's patience: while records trickle
 in, one by one they would each cost a fetch, a write and an answer."""
 
+FETCH_MAX_BYTES = 1024 * 1024
+"""What a fetch brings from all partitions together. What has to be made again is there at once, and
+tens of megabytes in one answer would hold up everything else on the event loop for half a second.
+"""
+
 STOP_SECONDS = 2.0
 LAST_COMMIT_SECONDS = 0.5
 """What the steps of stopping may take: a write under way, the last offsets, leaving the group.
@@ -244,6 +249,7 @@ class Follower(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
             partition_assignment_strategy=ASSIGNORS,
             auto_offset_reset="earliest",
             fetch_min_bytes=FETCH_BYTES,
+            fetch_max_bytes=FETCH_MAX_BYTES,
             fetch_max_wait_ms=int(config.patience * 1000),
             session_timeout_ms=int(config.session_timeout * 1000),
             heartbeat_interval_ms=int(config.session_timeout * 1000 / 6),

@@ -48,6 +48,10 @@ lanes wait for their turns (``Turns.patience``): even then full polls bring more
 FETCH_BYTES = 1024 * 1024
 """Per partition and fetch. A broker sends a larger first record whole all the same."""
 
+FETCH_MAX_BYTES = 4 * FETCH_BYTES
+"""Per fetch: some seconds' worth of work. Its connection has a thread of its own, but while that
+takes in a large answer nothing else runs either."""
+
 
 MAX_POLL_INTERVAL_MS = 3_600_000
 """An hour of recovery reads half a billion rows; who takes longer leaves the group."""
@@ -76,6 +80,7 @@ class FastConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             isolation_level="read_committed",
             max_poll_records=config.max_poll_records,
             max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_bytes=FETCH_MAX_BYTES,
             fetch_max_wait_ms=config.fetch_wait_ms,
             session_timeout_ms=int(config.session_timeout * 1000),
             heartbeat_interval_ms=int(config.heartbeat_interval * 1000),
