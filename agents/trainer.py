@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -192,9 +193,10 @@ class TrainerAgent(ConsumerRebalanceListener):  # type: ignore[misc]
         since = self._follower.newest
         firsts = await consumer.beginning_offsets([self._place])
         start = firsts[self._place] if since is None else max(since.offset, firsts[self._place])
+        # The first of a process loads River, which takes most of a second.
+        learner = await _aside(partial(self._learner, None if since is None else since.checkpoint))
         if not self._dealt:
             consumer.seek(self._place, start)
-            learner = self._learner(None if since is None else since.checkpoint)
             self._lessons = Lessons(self._config.lanes, learner, since)
             log.info(
                 "training from offset %d of the questions, %s",
