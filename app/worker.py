@@ -50,6 +50,9 @@ MemberLane: TypeAlias = Lane[Member, MemberEvent]
 PROJECTOR_REST = 1.0
 """What Redis has lost is written again while lanes work, and they cannot wait for it."""
 
+CATCHING_UP_RECORDS = 10_000
+"""A projector that is further behind has the observer rest: people look for members first."""
+
 
 def choose_clock(name: str, until: int | None, settings: Settings) -> Clock:
     """Return the clock of ``--clock``: wall, stream, scaled:F or follow:FILE.
@@ -148,7 +151,7 @@ class Worker:
             settings.redis, key_prefix(settings.app_id), settings.redis_timeout_ms, clock.now
         )
         self._observer = (
-            observer(settings, book, self._observed, lambda: self._turns.pressed)
+            observer(settings, book, self._observed, self._others_first)
             if settings.observer
             else None
         )
@@ -222,6 +225,9 @@ class Worker:
         http = self._serving()
         self.app.add_dependency(self._listening(http))
         self.app.service(self._beside(http))
+
+    def _others_first(self) -> bool:
+        return self._turns.pressed or self._projector.stats.behind > CATCHING_UP_RECORDS
 
     def _foreseen(self) -> dict[str, Any]:
         """Return what the metrics ask of predictions, if they are switched on."""
