@@ -24,6 +24,10 @@ MOST_PATIENCE = 0.25
 """How much patience longer waits teach, as a multiple of what they are longer, and how much there
 is at the most (seconds)."""
 
+LINGER = 0.2
+"""What part of it a request to the broker may be kept back for others: an event waits for one
+poll and one group, but for three requests."""
+
 
 class Turns:
     """Hands out turns in the order in which they are asked for."""
@@ -49,6 +53,11 @@ class Turns:
         A loop that is full gets its work done by doing such things less often, each with more.
         """
         return min(WAITS * max(self.waited - CALM, 0.0), MOST_PATIENCE)
+
+    @property
+    def linger(self) -> float:
+        """Return how long in seconds to keep between two requests of a kind to the broker."""
+        return LINGER * self.patience
 
     async def mine(self) -> None:
         """Return when it is the caller's turn, which lasts until it waits for anything."""

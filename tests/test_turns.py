@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from sim_world import VirtualLoop, run
 
-from agents.turns import CALM, MEMORY, MOST_PATIENCE, ROUNDS, WAITS, Turns
+from agents.turns import CALM, LINGER, MEMORY, MOST_PATIENCE, ROUNDS, WAITS, Turns
 
 
 async def test_between_two_turns_everything_else_goes_on() -> None:
@@ -84,10 +84,11 @@ def test_how_long_turns_are_waited_for_is_known_and_forgotten() -> None:
         await asyncio.gather(busy(10), busy(10), busy(10))
         # For the turns of the two others.
         assert turns.waited == pytest.approx(0.020, rel=0.05)
-        assert turns.patience == 0
+        assert turns.patience == turns.linger == 0
         await asyncio.gather(busy(40), busy(40))
         assert turns.waited == pytest.approx(0.040, rel=0.1)
         assert turns.patience == WAITS * (turns.waited - CALM)
+        assert turns.linger == LINGER * turns.patience
         await asyncio.gather(busy(200), busy(200))
         assert turns.patience == MOST_PATIENCE
         await busy(0)

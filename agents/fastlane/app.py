@@ -72,7 +72,7 @@ class FastApp(faust.App):  # type: ignore[misc]
             broker_credentials=config.credentials,
             worker_redirect_stdouts=False,
         )
-        self.connections = Connections(config, clock)
+        self.connections = Connections(config, clock, lambda: turns.linger)
         self.table = self.Table(
             config.table,
             partitions=config.partitions,

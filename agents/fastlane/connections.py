@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from aiokafka import TopicPartition
 
@@ -23,15 +23,25 @@ class Connections:
     """The ports of all lanes, and what they share.
 
     Changelog and outputs have a producer each: a producer has one request under way per broker,
-    and outputs of one lane need not wait for the changelog of another.
+    and outputs of one lane need not wait for the changelog of another. ``linger`` tells how many
+    seconds each keeps between two requests.
     """
 
-    def __init__(self, config: FastLaneConfig, clock: WallClock) -> None:
+    def __init__(
+        self,
+        config: FastLaneConfig,
+        clock: WallClock,
+        linger: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._config = config
         brokers, group, security = config.brokers, config.group, config.security
-        self._rows = BatchProducer(brokers, f"{group}-changelog", CHANGELOG_BATCH_BYTES, security)
-        self._sends = BatchProducer(brokers, f"{group}-outputs", OUTPUT_BATCH_BYTES, security)
-        self.ends = EndOffsets(brokers, f"{group}-ends", security)
+        self._rows = BatchProducer(
+            brokers, f"{group}-changelog", CHANGELOG_BATCH_BYTES, security, linger
+        )
+        self._sends = BatchProducer(
+            brokers, f"{group}-outputs", OUTPUT_BATCH_BYTES, security, linger
+        )
+        self.ends = EndOffsets(brokers, f"{group}-ends", security, linger)
         self.changelog = KafkaChangelog(
             config.changelog, self._rows, self.ends, brokers, clock, security
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -24,15 +24,21 @@ class EndOffsets:
 
     Lanes ask at the same moments (a deadline shared by many members); whoever asks while a
     request is under way is served by the next one, together with all others that wait: an answer
-    is never older than its question.
+    is never older than its question. ``linger`` tells how many seconds to keep between an answer
+    and the next request.
     """
 
     def __init__(
-        self, brokers: list[str], client_id: str, security: Mapping[str, Any] | None = None
+        self,
+        brokers: list[str],
+        client_id: str,
+        security: Mapping[str, Any] | None = None,
+        linger: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._brokers = brokers
         self._security = security or {}
         self._client_id = client_id
+        self._linger = linger
         self._consumer: AIOKafkaConsumer | None = None
         self._waiting: dict[TopicPartition, list[asyncio.Future[int]]] = {}
         self._asked = asyncio.Event()
@@ -93,6 +99,7 @@ class EndOffsets:
                     for future in futures:
                         if not future.done():
                             future.set_exception(error)
+            await asyncio.sleep(self._linger())
 
     async def _ends(
         self, consumer: AIOKafkaConsumer, tps: list[TopicPartition]
