@@ -42,6 +42,10 @@ ADDRESSES = """member_id,email,name
 m1,ann@example.com,Ann
 m2,ming@example.com,小明
 refused,refused@example.com,
+nobody,nobody@example.com,
+relayed,relayed@example.com,
+blocked,blocked@example.com,
+full,full@example.com,
 unwanted,unwanted@example.com,
 later,later@example.com,
 broken,no address at all,
@@ -328,6 +332,14 @@ def test_a_server_that_refuses_is_believed_and_one_that_wants_to_wait_is_asked_a
         match step, to.partition("@")[0]:
             case "RCPT", "refused":
                 return f"550 there is no {to}"
+            case "RCPT", "nobody":
+                return "550 5.1.1 nobody of that name"
+            case "RCPT", "relayed":
+                return "554 5.7.1 Relay access denied"
+            case "RCPT", "blocked":
+                return "550 5.7.1 blocked for policy"
+            case "RCPT", "full":
+                return "552 no room"
             case "DATA", "unwanted":
                 return "554 not wanted"
             case "RCPT", "later" if not wanted:
@@ -336,16 +348,19 @@ def test_a_server_that_refuses_is_believed_and_one_that_wants_to_wait_is_asked_a
         return "250 yes"
 
     shop.mail.answer = answer
-    members = ("refused", "unwanted", "later", "m1")
+    not_their_fault = ("blocked", "full", "relayed", "unwanted")
+    members = ("refused", "nobody", *not_their_fault, "later", "m1")
     shop.topics.say(*(trigger(n, name) for n, name in enumerate(members)))
     gateway = shop.gateway()
-    rounds(gateway, in_state(gateway, bounced=1, failed=1, waiting=1, sent=1))
+    rounds(gateway, in_state(gateway, bounced=2, failed=4, waiting=1, sent=1))
     shop.now += 10 * SECOND
-    rounds(gateway, in_state(gateway, bounced=1, failed=1, sent=2))
+    rounds(gateway, in_state(gateway, bounced=2, failed=4, sent=2))
     gateway.close()
     kinds = sorted((r["member_id"], r["type"]) for r in shop.topics.reports())
     arrived = [(name, kind) for name in ("later", "m1") for kind in ("delivered", "sent")]
-    assert kinds == [*arrived, ("refused", "bounced"), ("unwanted", "failed")]
+    bounced = [(name, "bounced") for name in ("refused", "nobody")]
+    failed = [(name, "failed") for name in not_their_fault]
+    assert kinds == sorted([*arrived, *bounced, *failed])
 
 
 @pytest.mark.kafka

@@ -8,6 +8,7 @@ import argparse
 import csv
 import json
 import logging
+import re
 import signal
 import smtplib
 import sqlite3
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from letters import Recipient, letter, link_of
@@ -31,6 +32,7 @@ CHANNEL = "email"
 # What a round reads before it looks at what is due, and sends before it reads again: a cancellation
 # that is in the topic waits for no more than so many letters.
 READ_AT_ONCE, SENT_AT_ONCE = 500, 20
+NO_SUCH_MAILBOX, ABOUT_ADDRESSES = (550, 551, 553), b"1"
 REPORTED_AT_ONCE = 500
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 1_000, 300_000
 FORGET_EVERY_MS = 3_600_000
@@ -234,8 +236,8 @@ class Gateway:
 
     def _hand_over(self, waiting: Waiting, address: str, content: bytes) -> None:
         identity = waiting.trigger["trigger_id"]
-        code = self._mail.offer(self._options.sender, address)
-        if code is None:
+        refusal = self._mail.offer(self._options.sender, address)
+        if refusal is None:
             # From here on until the server has answered nobody knows whether it has the letter.
             self.memory.hand_over(identity)
             code = self._mail.give(content)
@@ -244,7 +246,8 @@ class Gateway:
                 raise Away("no answer to a letter")
             refused: State = "failed"
         else:
-            refused = "bounced"
+            code = refusal.code
+            refused = "bounced" if refusal.nobody else "failed"
         self._pause = FIRST_PAUSE_MS
         if code < 300:
             self._settle(identity, "sent", "sent", "delivered")
@@ -286,6 +289,21 @@ class Gateway:
             self._reporting = min(self._reporting, number - 1)
 
 
+class Refusal(NamedTuple):
+    """Why a letter to a recipient may not be given."""
+
+    code: int
+    nobody: bool
+    """The server knows no such recipient. It may as well refuse us, or have a full mailbox."""
+
+    @classmethod
+    def of(cls, code: int, said: bytes) -> "Refusal":
+        """Read an answer to ``RCPT``: its code (RFC 5321), and its enhanced one (RFC 3463)."""
+        enhanced = re.match(rb"5\.(\d{1,3})\.\d{1,3}\b", said)
+        nobody = enhanced[1] == ABOUT_ADDRESSES if enhanced else code in NO_SUCH_MAILBOX
+        return cls(code, nobody and code >= 500)
+
+
 class MailServer:
     """An SMTP server, connected when it is needed. Codes are its own; None is none."""
 
@@ -294,8 +312,8 @@ class MailServer:
         self._timeout = timeout
         self._server: smtplib.SMTP | None = None
 
-    def offer(self, sender: str, address: str) -> int | None:
-        """Name both ends; return the code of a refusal, None when the letter may be given.
+    def offer(self, sender: str, address: str) -> Refusal | None:
+        """Name both ends; return a refusal, None when the letter may be given.
 
         Raises ``Away`` when there is nobody to talk to.
         """
@@ -305,13 +323,13 @@ class MailServer:
             if code != 250:
                 # It is not the member who is refused: somebody has to look at the server.
                 raise Away(f"it takes nothing from us ({code})")
-            code = server.rcpt(address)[0]
+            code, said = server.rcpt(address)
             if code in (250, 251):
                 return None
             if code == 421:
                 raise Away("it is closing")
             server.rset()
-            return code
+            return Refusal.of(code, said)
         except (OSError, smtplib.SMTPException) as error:
             self.hang_up()
             raise Away(type(error).__name__) from None
