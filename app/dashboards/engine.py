@@ -60,6 +60,7 @@ ENGINE = Dashboard(
                     "Of the worker that has least. A broker on a full disk ends.",
                     Unit.SHARE,
                     f"min({r.DISK_FREE.name})",
+                    warn_below=0.15,
                 ),
             ),
         ),

@@ -98,16 +98,22 @@ def _panel(panel: Panel) -> timeseries.Panel | stat.Panel | bargauge.Panel:
 
 
 def _number(panel: Panel) -> stat.Panel:
-    steps = [models.Threshold(value=None, color="green")]
+    low = panel.warn_below
+    steps = [models.Threshold(value=None, color="green" if low is None else "orange")]
+    if low is not None:
+        steps.append(models.Threshold(value=low, color="green"))
     if panel.warn_above is not None:
         steps.append(models.Threshold(value=panel.warn_above, color="orange"))
-    return (
+    made = (
         stat.Panel()
         .reduce_options(_last())
         .graph_mode(common_models.BigValueGraphMode.AREA)
         .color_mode(common_models.BigValueColorMode.VALUE)
         .thresholds(dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps))
     )
+    if panel.zero is not None:
+        made = made.mappings([models.ValueMap({"0": models.ValueMappingResult(text=panel.zero)})])
+    return made
 
 
 def _bars() -> bargauge.Panel:

@@ -50,6 +50,10 @@ class Panel:
     """Columns of the 24 that a dashboard has."""
     warn_above: float | None = None
     """From here on the number is orange: somebody should look."""
+    warn_below: float | None = None
+    """Below it the number is."""
+    zero: str | None = None
+    """What the number reads where it is 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +75,11 @@ class Dashboard:
 
 
 def number(title: str, about: str, unit: Unit, expression: str, wide: int = 4,
-           warn_above: float | None = None) -> Panel:  # fmt: skip
+           warn_above: float | None = None, warn_below: float | None = None,
+           zero: str | None = None) -> Panel:  # fmt: skip
     """Return a panel of one large number."""
-    return Panel(title, about, unit, Kind.NUMBER, (Query(expression),), wide, warn_above)
+    query = (Query(expression),)
+    return Panel(title, about, unit, Kind.NUMBER, query, wide, warn_above, warn_below, zero)
 
 
 def lines(title: str, about: str, unit: Unit, *queries: Query, wide: int = 12) -> Panel:

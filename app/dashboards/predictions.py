@@ -46,6 +46,7 @@ MODEL = Dashboard(
                     "never noticed.",
                     Unit.SECONDS,
                     f"(time() - max({m.DRIFT_NOTICED.name} > 0)) or vector(0)",
+                    zero="never",
                 ),
                 number(
                     "Examples learned",
