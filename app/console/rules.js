@@ -23,8 +23,8 @@ function calendar() {
     new Date(last - (DAYS - 1 - index) * 86_400_000).toISOString().slice(0, 10));
 }
 
-/** A bar a day, the last one dark. */
-function spark(told, days) {
+/** A bar a day, today's dark: the days that are told of may end before it. */
+function spark(told, days, today) {
   const of = new Map(told.map((one) => [one.day, one.triggers ?? 0]));
   const counts = days.map((one) => of.get(one) ?? 0);
   const most = Math.max(1, ...counts);
@@ -34,11 +34,11 @@ function spark(told, days) {
     return svg("rect", {
       x: (index * step + 1).toFixed(1), y: (HEIGHT - height).toFixed(1),
       width: (step - 2).toFixed(1), height: height.toFixed(1), rx: 1,
-      class: count ? (index === counts.length - 1 ? "last" : "bar") : "zero",
+      class: count ? (days[index] === today.day ? "last" : "bar") : "zero",
     });
   });
   const words = t("spark", {
-    today: number(counts.at(-1) ?? 0), most: number(Math.max(0, ...counts)), count: counts.length,
+    today: number(today.triggers ?? 0), most: number(Math.max(0, ...counts)), count: counts.length,
   });
   return svg("svg", {
     class: "spark", role: "img", "aria-label": words, width: WIDTH, height: HEIGHT,
@@ -66,7 +66,7 @@ function row(rule, days) {
   return h("tr", rule.breaker_open ? { class: "broken" } : null,
     h("th", { scope: "row" }, h("span", { class: "name", title: rule.rule }, ruleName(rule.rule)),
       h("span", { class: "soft small" }, about(rule))),
-    h("td", { class: "chart" }, spark(rule.days, days)),
+    h("td", { class: "chart" }, spark(rule.days, days, today)),
     figure(t("rule_today"), today.triggers),
     figure(t("rule_held"), today.held_back),
     figure(t("rule_cancelled"), today.cancelled),
