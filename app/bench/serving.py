@@ -21,6 +21,7 @@ from redis import Redis
 
 from agents.observer import FOLLOWED
 from agents.updates import document_to_keep
+from app.bench.live_feed import LINGER_MS
 from app.bench.live_shop import LiveShop
 from app.bench.lookups import Answered, Load, asking
 from app.bench.made_rows import fill
@@ -186,7 +187,7 @@ class _Engine:
         self._process = process
         self._followers = followers
         self._events = events
-        self._sender = EventProducer(here.settings)
+        self._sender = EventProducer(here.settings, LINGER_MS)
         self._sent = 0
 
     def take(self, count: int) -> float:
