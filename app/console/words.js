@@ -143,7 +143,7 @@ export const WORDS = {
     open_count: "{count} open",
 
     last: "Last messages",
-    last_about: "What was due last, why, and what became of it.",
+    last_about: "What is open, and what each rule said last as far as it remembers; all of it is in the timeline.",
     last_none: "Nothing has been due yet.",
     last_open: "open: may still be taken back",
     last_sent: "sent",
@@ -463,7 +463,7 @@ export const WORDS = {
     open_count: "{count} 条",
 
     last: "最近的消息",
-    last_about: "最近应发的消息、理由和结果。",
+    last_about: "未完结的消息，以及各规则还记得的最近一条；全部消息见时间线。",
     last_none: "还没有应发的消息。",
     last_open: "未过期：仍可能撤回",
     last_sent: "已发出",
