@@ -47,8 +47,7 @@ in, one by one they would each cost a fetch, a write and an answer."""
 
 FETCH_MAX_BYTES = 1024 * 1024
 """What a fetch brings from all partitions together. What has to be made again is there at once, and
-tens of megabytes in one answer would hold up everything else on the event loop for half a second.
-"""
+tens of megabytes in one answer would hold up all else on the event loop for tenths of a second."""
 
 STOP_SECONDS = 2.0
 LAST_COMMIT_SECONDS = 0.5

@@ -193,6 +193,8 @@ class TrainerAgent(ConsumerRebalanceListener):  # type: ignore[misc]
         since = self._follower.newest
         firsts = await consumer.beginning_offsets([self._place])
         start = firsts[self._place] if since is None else max(since.offset, firsts[self._place])
+        if self._dealt:
+            return
         # The first of a process loads River, which takes most of a second.
         learner = await _aside(partial(self._learner, None if since is None else since.checkpoint))
         if not self._dealt:

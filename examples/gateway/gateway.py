@@ -301,7 +301,7 @@ class Refusal(NamedTuple):
         """Read an answer to ``RCPT``: its code (RFC 5321), and its enhanced one (RFC 3463)."""
         enhanced = re.match(rb"5\.(\d{1,3})\.\d{1,3}\b", said)
         nobody = enhanced[1] == ABOUT_ADDRESSES if enhanced else code in NO_SUCH_MAILBOX
-        return cls(code, nobody and code >= 500)
+        return cls(code, nobody)
 
 
 class MailServer:
