@@ -17,6 +17,7 @@ from agents.partitioner import PartitionOf
 from agents.ports import Output, SourceRecord, StopWorker
 from models import engine
 from models.closures import NOTHING
+from models.contacts import was_sent
 from models.decoding import RANK_OF, InvalidEvent, Received, instant, receive, salvage_opt_out
 from models.events import MEMBER_TOPICS, Event, Unsubscribed
 from models.guard import Guard
@@ -61,7 +62,8 @@ class MemberStats:
 
     events: dict[str, int] = field(default_factory=dict)
     triggers: dict[str, int] = field(default_factory=dict)
-    cancelled: dict[str, int] = field(default_factory=dict)
+    cancelled: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By rule, and whether the message had been sent."""
     verdicts: dict[tuple[str, str], int] = field(default_factory=dict)
     transitions: dict[tuple[str, str], int] = field(default_factory=dict)
     segment_changes: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -379,7 +381,9 @@ class MemberFold:
                     self._on_raised(arrived, parse_instant(message.due_at), now)
                 identity, kind, at = message.trigger_id, b"trigger", message.due_at
             else:
-                _count(stats.cancelled, message.rule)
+                sent = was_sent(outcome.member, bytes.fromhex(message.trigger_id))
+                told = (message.rule, "yes" if sent else "no")
+                stats.cancelled[told] = stats.cancelled.get(told, 0) + 1
                 identity, kind = f"{message.trigger_id}/cancelled", b"trigger_cancelled"
                 at = message.cancelled_at
             headers = (

@@ -144,9 +144,10 @@ TRIGGERS = Declared(
 CANCELLED = Declared(
     "lifecycle_triggers_cancelled_total",
     Kind.COUNTER,
-    "Triggers taken back, by rule: something overtook them.",
-    "Beside the triggers it is the share that was too early; late feeds raise it.",
-    ("rule",),
+    "Triggers overtaken, by rule, and by whether the gateway had said that it `sent` the message.",
+    "`no`: taken back in time; beside the triggers it is the share that was too early, and late "
+    "feeds raise it. `yes`: the member did what it asked for, or it lost its point, after it went.",
+    ("rule", "sent"),
 )
 VERDICTS = Declared(
     "lifecycle_verdicts_total",

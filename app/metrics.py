@@ -218,7 +218,7 @@ class Metrics(Collector):
             declared.LATE.name: _one(stats.late),
             declared.AHEAD.name: _one(stats.ahead),
             declared.TRIGGERS.name: _labelled(stats.triggers),
-            declared.CANCELLED.name: _labelled(stats.cancelled),
+            declared.CANCELLED.name: _by_labels(stats.cancelled),
             declared.VERDICTS.name: _by_labels(stats.verdicts),
             declared.TRANSITIONS.name: _by_labels(stats.transitions),
             declared.SEGMENT_MEMBERS.name: _labelled(self._sources.census()),

@@ -147,7 +147,7 @@ class ObservedStore:
             for name, number in _numbers(raw).items():
                 if name.startswith("rule|"):
                     rule, _, what = name[5:].rpartition("|")
-                    none = {"triggers": 0, "cancelled": 0, "held_back": 0}
+                    none = dict.fromkeys(("triggers", "cancelled", "settled", "held_back"), 0)
                     on = told.setdefault(rule, {}).setdefault(rfc3339(day * DAY)[:10], none)
                     on[what] = number
         return told

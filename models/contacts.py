@@ -52,6 +52,12 @@ def give_back(member: Member, trigger: OpenTrigger, policy: Policy) -> None:
             contact.state = GIVEN_BACK
 
 
+def was_sent(member: Member, trigger_id: bytes) -> bool:
+    """Tell whether the gateway has said that a trigger's message left, as far as is remembered."""
+    contacts = () if member.standing is None else member.standing.contacts
+    return any(one.id == trigger_id[:8] and one.state == SENT for one in contacts)
+
+
 def hear_of_message(
     standing: Standing, event: _Message, at: int, where: int, policy: Policy
 ) -> None:

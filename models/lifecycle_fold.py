@@ -20,6 +20,10 @@ from models.events import (
     InviteAccepted,
     ItemViewed,
     Linked,
+    MessageClicked,
+    MessageDelivered,
+    MessageOpened,
+    MessageSent,
     Muted,
     OfferExpired,
     OfferGranted,
@@ -77,6 +81,8 @@ from models.retelling import Retelling
 
 CONTACT_KINDS: frozenset[str] = frozenset({"phone_sha256", "email_sha256"})
 """Kinds of link, and names of attributes, that bring a hashed phone number or e-mail address."""
+_LEFT = MessageSent | MessageDelivered | MessageOpened | MessageClicked
+"""Words of the gateway which say that a message has left."""
 UNDECIDED: frozenset[str] = frozenset({"held", "suspended"})
 """Verdicts that another follows."""
 LONGEST_WORD = 64
@@ -217,9 +223,12 @@ class _Folding:
                     self._feed(fact, said, fact.raised_at)
             case Cancelled():
                 if self._is_new(f"cancelled {fact.trigger_id}"):
-                    self.add((NOW, "cancelled"), 1)
-                    self._rule(fact.rule, "cancelled", fact.at)
-                    said = {"kind": "cancelled", "rule": fact.rule, **self._words(fact)}
+                    sent = self._was_sent(fact)
+                    # What the member did after the message had gone was not too early.
+                    what = "settled" if sent else "cancelled"
+                    self.add((NOW, what), 1)
+                    self._rule(fact.rule, what, fact.at)
+                    said = {**sent, "kind": "cancelled", "rule": fact.rule, **self._words(fact)}
                     self._feed(fact, said)
             case HeldBack():
                 self._held_back(fact)
@@ -245,12 +254,18 @@ class _Folding:
 
     def _is_new(self, said: str) -> bool:
         """Return whether this is said for the first time, as far as is remembered."""
-        life, name = self.change.life, crc32(said.encode()).to_bytes(4, "big")
-        seen = life.seen_ids
-        if any(seen[at : at + 4] == name for at in range(0, len(seen), 4)):
+        if self._was_said(said):
             return False
-        life.seen_ids = (seen + name)[-4 * KEPT_SEEN :]
+        life = self.change.life
+        life.seen_ids = (life.seen_ids + _short(said))[-4 * KEPT_SEEN :]
         return True
+
+    def _was_said(self, said: str) -> bool:
+        seen, name = self.change.life.seen_ids, _short(said)
+        return any(seen[at : at + 4] == name for at in range(0, len(seen), 4))
+
+    def _was_sent(self, fact: Cancelled) -> dict[str, Any]:
+        return {"sent": True} if self._was_said(f"sent {fact.trigger_id}") else {}
 
     def _feed(self, fact: Fact, said: dict[str, Any], said_at: int = 0) -> None:
         if not fact.anonymous:
@@ -427,6 +442,8 @@ class _Folding:
             return
         if isinstance(fact, Scored) and not self._is_other_score(fact):
             return
+        if isinstance(fact, Happened) and isinstance(fact.received.event, _LEFT):
+            self._is_new(f"sent {fact.received.event.trigger_id}")
         self.change.entries.append(Entry(fact.at, *self._told(fact)))
 
     def _is_other_score(self, fact: Scored) -> bool:
@@ -456,7 +473,7 @@ class _Folding:
                 return 4, {**said, **self._words(fact)}
             case Cancelled():
                 said = {"kind": "cancelled", "rule": fact.rule, "trigger_id": fact.trigger_id}
-                return 5, {**said, **self._words(fact)}
+                return 5, {**said, **self._was_sent(fact), **self._words(fact)}
             case Scored():
                 churn, expected = round(fact.churn, 4), round(fact.expected, 2)
                 return 0, {"kind": "score", "churn": churn, "expected_value": expected}
@@ -475,6 +492,10 @@ class _Folding:
                     rule, fact.version, fact.at, fact.occasion, reason
                 )
         return {name: said, **({f"{name}_zh": chinese} if chinese else {})}
+
+
+def _short(said: str) -> bytes:
+    return crc32(said.encode()).to_bytes(4, "big")
 
 
 def _of_event(received: Received) -> dict[str, Any]:

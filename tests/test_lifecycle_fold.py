@@ -374,22 +374,19 @@ def test_a_member_counts_once_in_a_window_for_each_rule_and_once_for_all() -> No
 # --- what we said ---
 
 
+def overtaken(name: str) -> Fact:
+    said = {"type": "trigger_cancelled", "trigger_id": name, "member_id": "m1", "rule": "recall"}
+    when = {"cancelled_at": rfc3339(after(hours=3)), "reason": "purchase o1"}
+    return of_ours("triggers", {**said, **when})
+
+
 def test_triggers_cancellations_and_what_is_held_back_are_counted_by_rule_and_day_once() -> None:
     one = Counted()
-    taken_back = of_ours(
-        "triggers",
-        {
-            "type": "trigger_cancelled",
-            "trigger_id": "t1",
-            "member_id": "m1",
-            "rule": "recall",
-            "cancelled_at": rfc3339(after(hours=3)),
-            "reason": "purchase o1",
-        },
-    )
     waits, history = held_back(after(), "held"), held_back(after(), "backfill")
     for _ in range(2):
-        one.fold(trigger(after(), "active"), taken_back, held_back(after(), "cap"), waits, history)
+        one.fold(
+            trigger(after(), "active"), overtaken("t1"), held_back(after(), "cap"), waits, history
+        )
     counted = {name: n for (key, name), n in one.left.items() if key == TODAY}
     assert counted == {
         "rule|recall|triggers": 1, "rule|recall|cancelled": 1, "rule|recall|held_back": 1,
@@ -399,7 +396,28 @@ def test_triggers_cancellations_and_what_is_held_back_are_counted_by_rule_and_da
     assert kinds == ["trigger", "cancelled", "decision", "decision", "decision"]
     assert one.changes[0].entries[2].what["why_zh"] == "属于 recall 的对照组"
     assert [news.what["kind"] for news in one.changes[0].feed] == ["trigger", "cancelled"]
+    assert "sent" not in one.changes[0].entries[1].what
     assert one.changes[1].feed == []
+
+
+@pytest.mark.parametrize("word", ["sent", "delivered", "opened", "clicked"])
+def test_what_is_overtaken_when_it_was_sent_was_not_taken_back(word: str) -> None:
+    one = Counted()
+    one.fold(trigger(after(), "active"), trigger(after(), "active", "t2"))
+    one.fold(event(word, "m1", after(hours=1), channel="sms", trigger_id="t1"))
+    one.fold(overtaken("t1"), overtaken("t2"))
+    assert (one.of("cancelled"), one.of("settled")) == (1, 1)
+    assert (one.of("rule|recall|cancelled", TODAY), one.of("rule|recall|settled", TODAY)) == (1, 1)
+    for told in (one.changes[-1].entries, one.changes[-1].feed):
+        assert [line.what.get("sent") for line in told] == [True, None]
+
+
+def test_a_message_that_could_not_be_sent_was_not_sent() -> None:
+    one = Counted()
+    one.fold(trigger(after(), "active"))
+    one.fold(event("failed", "m1", after(hours=1), channel="sms", trigger_id="t1"))
+    one.fold(overtaken("t1"))
+    assert (one.of("cancelled"), one.of("settled")) == (1, 0)
 
 
 def test_a_prediction_is_worth_something_until_a_newer_one() -> None:

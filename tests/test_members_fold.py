@@ -11,6 +11,7 @@ from any_event import events
 from core_builders import NOON, shipped_book
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agents.fold import Decoded, Refused
 from agents.group import Collecting
@@ -25,10 +26,14 @@ from agents.members import (
 )
 from agents.partitioner import murmur2_partition
 from agents.ports import Output, StopWorker
+from config.paths import load_config
 from models.events import CLASS_OF, MEMBER_TOPICS, TOPIC_OF
 from models.ids import trigger_id
 from models.member import Member
-from models.times import DAY, HOUR, rfc3339
+from models.policy import Cap
+from models.rulebook import RuleBook
+from models.rules import Limits
+from models.times import DAY, HOUR, MINUTE, rfc3339
 
 PARTITIONS = 8
 BOOK = shipped_book()
@@ -53,7 +58,7 @@ class Record:
 
 def make_fold(bad_share: BadShare | None = None, **options: Any) -> MemberFold:
     return MemberFold(
-        BOOK,
+        options.pop("book", BOOK),
         OUT,
         murmur2_partition,
         PARTITIONS,
@@ -343,7 +348,31 @@ def test_a_cancellation_is_another_cloud_event_about_the_same_trigger() -> None:
     headers = dict(cancelled.headers)
     assert headers["ce_id"] == f"{identity}/cancelled".encode()
     assert headers["ce_type"] == b"member-lifecycle.trigger_cancelled"
-    assert (stats.triggers, stats.cancelled) == ({"welcome": 1}, {"welcome": 1})
+    assert stats.triggers == {"welcome": 1}
+    assert stats.cancelled == {("welcome", "no"): 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [(["sent"], "yes"), (["delivered", "opened"], "yes"), (["failed"], "no"), ([], "no")],
+)
+def test_cancellations_are_counted_by_whether_the_message_was_sent(
+    words: list[str], sent: str
+) -> None:
+    stats = MemberStats()
+    # Without a cap no message is remembered.
+    capped = replace(BOOK.policy, caps=(Cap(at_most=9, within=DAY),))
+    stages = load_config().stages
+    fold = make_fold(stats=stats, book=RuleBook(BOOK.rules.values(), stages, capped, Limits()))
+    _, outputs = applied(fold, record("register"))
+    [trigger] = [output for output in outputs if output.topic == "t"]
+    identity = json.loads(trigger.value or b"")["trigger_id"]
+    records = [record("register")]
+    for number, word in enumerate(words, 1):
+        at = NOON + number * MINUTE
+        records.append(record(word, channel="sms", trigger_id=identity, occurred_at=at))
+    applied(fold, *records, record("unsubscribed", channel="sms", occurred_at=NOON + HOUR))
+    assert stats.cancelled == {("welcome", sent): 1}
 
 
 def test_an_anonymous_id_gets_decisions_and_no_trigger() -> None:

@@ -116,6 +116,7 @@ def test_every_metric_is_declared_under_a_name_of_its_own_and_documented_and_exp
 BOUNDED = {"type", "reason", "rule", "verdict", "before", "after", "topic", "version", "python"}
 BOUNDED.add("source")  # of the feeds that are watched: at most 256
 BOUNDED |= {"segment", "change"}  # of the segments in the file: at most 64
+BOUNDED.add("sent")  # yes or no
 BOUNDED |= {"members", "kind"}  # of the trainer: active or all; what it may decide
 # Of the observer: its own words, and sources and stated reasons, of which it keeps 100 apart.
 BOUNDED |= {"stage", "window", "weeks", "arm", "band"}
@@ -227,7 +228,7 @@ def test_counts_of_members_are_exported_by_their_labels() -> None:
     world = World()
     world.members.events["view_item"] = 7
     world.members.triggers["welcome"] = 3
-    world.members.cancelled["welcome"] = 1
+    world.members.cancelled["welcome", "no"] = 1
     world.members.verdicts["welcome", "reentry"] = 2
     world.members.transitions["new", "active"] = 4
     world.members.segment_changes["vip", "left"] = 2
@@ -235,7 +236,7 @@ def test_counts_of_members_are_exported_by_their_labels() -> None:
     world.members.state_bytes, world.members.rows_saved = 900, 5
     assert world.value("lifecycle_events_total", type="view_item") == 7
     assert world.value("lifecycle_triggers_total", rule="welcome") == 3
-    assert world.value("lifecycle_triggers_cancelled_total", rule="welcome") == 1
+    assert world.value("lifecycle_triggers_cancelled_total", rule="welcome", sent="no") == 1
     assert world.value("lifecycle_verdicts_total", rule="welcome", verdict="reentry") == 2
     assert world.value("lifecycle_transitions_total", before="new", after="active") == 4
     assert world.value("lifecycle_segment_changes_total", segment="vip", change="left") == 2

@@ -39,7 +39,7 @@ export function line(entry) {
   return h(
     "li", { class: `entry ${entry.kind}`, "data-id": entry.id },
     h("p", { class: "head" },
-      h("span", { class: "kind" }, t(`entry_${entry.kind}`)),
+      h("span", { class: "kind" }, t(`entry_${entry.sent ? "settled" : entry.kind}`)),
       what,
       memberLink(entry.member_id),
       h("time", { datetime: entry.at }, moment(entry.at))),

@@ -57,7 +57,7 @@ function item(entry) {
   const [what, why] = words(entry);
   return h("li", { class: `entry ${entry.kind}` },
     h("p", { class: "head" },
-      h("span", { class: "kind" }, named("kind", entry.kind)),
+      h("span", { class: "kind" }, named("kind", entry.sent ? "settled" : entry.kind)),
       h("span", { class: "what" }, what),
       h("time", { datetime: entry.at, title: longMoment(entry.at) }, time(entry.at))),
     why ? h("p", { class: "why" }, why) : null);

@@ -76,10 +76,12 @@ TRIGGERS = Dashboard(
                 ),
                 bars(
                     "Taken back by rule, last day",
-                    "A rule of which much is taken back speaks too early.",
+                    "Overtaken before the gateway said that it sent them. A rule of which much is "
+                    "taken back speaks too early.",
                     Unit.COUNT,
                     Query(
-                        f"topk(20, sum by (rule) (increase({m.CANCELLED.name}[1d])))", "{{rule}}"
+                        f'topk(20, sum by (rule) (increase({m.CANCELLED.name}{{sent="no"}}[1d])))',
+                        "{{rule}}",
                     ),
                 ),
                 lines(

@@ -212,5 +212,9 @@ def _date(day: int) -> str:
 
 def _day(day: str, counts: Mapping[str, int]) -> shapes.DayCounts:
     return shapes.DayCounts(
-        day, counts.get("triggers", 0), counts.get("held_back", 0), counts.get("cancelled", 0)
+        day,
+        counts.get("triggers", 0),
+        counts.get("held_back", 0),
+        counts.get("cancelled", 0),
+        counts.get("settled", 0),
     )

@@ -195,6 +195,7 @@ class TimelineEntry(Struct, frozen=True, omit_defaults=True):
     text: str | None = None
     text_zh: str | None = None
     why: str | None = None
+    sent: bool | None = None
 
 
 class Ahead(Struct, frozen=True, omit_defaults=True):
@@ -289,12 +290,16 @@ class Stages(Struct, frozen=True):
 
 
 class DayCounts(Struct, frozen=True):
-    """What became of a rule's candidates on a day (UTC)."""
+    """What became of a rule's candidates on a day (UTC).
+
+    ``cancelled`` were overtaken before they were sent, ``settled`` after it.
+    """
 
     day: str
     triggers: int
     held_back: int
     cancelled: int
+    settled: int
 
 
 class RuleRow(Struct, frozen=True):
@@ -385,6 +390,7 @@ class FeedEntry(Struct, frozen=True, omit_defaults=True):
     stage: str | None = None
     before: str | None = None
     after: str | None = None
+    sent: bool | None = None
 
 
 class Names(Struct, frozen=True):
