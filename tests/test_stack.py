@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -311,6 +311,43 @@ def test_two_ups_at_once_bring_up_one_stack(home: Path) -> None:
     assert len({out.splitlines()[-1] for out, _ in answers}) == 1
     assert any("waiting for another command" in err for _, err in answers)
     assert len(servers(home)) == 2
+
+
+@pytest.mark.kafka
+def test_the_last_who_borrows_the_stack_stops_it(home: Path) -> None:
+    with ExitStack() as late:
+        with stack.borrowed(home, quiet) as first:
+            second = late.enter_context(stack.borrowed(home, quiet))
+        assert stack.status(home) == first == second
+    assert servers(home) == []
+
+
+@pytest.mark.kafka
+def test_a_stack_that_was_brought_up_while_it_was_borrowed_stays(home: Path) -> None:
+    with stack.borrowed(home, quiet) as lent:
+        assert run("up", "--data-dir", home) == 0
+    assert stack.status(home) == lent
+    with stack.borrowed(home, quiet):
+        pass
+    assert stack.status(home) == lent
+    # A machine that stops takes along what was brought up.
+    for pid in servers(home):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    with stack.borrowed(home, quiet):
+        pass
+    assert servers(home) == []
+
+
+@pytest.mark.kafka
+def test_who_borrows_a_stack_that_was_purged_meanwhile_stops_no_other(home: Path) -> None:
+    with stack.borrowed(home, quiet), ExitStack() as late:
+        stack.down(home, purge=True)
+        other = late.enter_context(stack.borrowed(home, quiet))
+        left = late.pop_all()
+    assert stack.status(home) == other
+    left.close()
+    assert servers(home) == []
 
 
 @pytest.mark.kafka

@@ -115,19 +115,13 @@ class Place:
 def broker(settings: Settings, chosen: bool) -> Iterator[Settings]:
     """Yield settings whose broker answers: the one chosen, else the local stack.
 
-    A stack that did not run is stopped again. Raises ``StackError``.
+    Raises ``StackError``.
     """
     if chosen:
         yield settings
         return
-    data = default_data_dir()
-    running = stack.status(data)
-    info = running or stack.up(data, say, lasting=True)
-    try:
+    with stack.borrowed(default_data_dir(), say, lasting=True) as info:
         yield load_settings(os.environ, None, {"broker": info.broker, "redis": info.redis})
-    finally:
-        if running is None:
-            stack.down(data)
 
 
 @contextmanager

@@ -29,7 +29,6 @@ from app.demo.show import Observer, Show, show_of
 from app.demo.summary import Summary
 from app.producing import EventProducer
 from app.redis_store import key_prefix
-from app.stack import StackInfo
 from app.stack.commands import default_data_dir
 from app.topology import client_config, ensure_topics
 from app.worker_process import WorkerProcess
@@ -120,7 +119,7 @@ def run(demo: Demo, console: Console, say: Say) -> Summary:
     with Interrupts() as interrupts, ExitStack() as world:
         settings = demo.settings
         if demo.own_stack:
-            info = world.enter_context(_local_stack(say))
+            info = world.enter_context(stack.borrowed(default_data_dir(), say))
             settings = replace(settings, broker=info.broker, redis=info.redis)
         name = f"demo-{token_hex(4)}"
         settings = replace(
@@ -135,19 +134,6 @@ def run(demo: Demo, console: Console, say: Say) -> Summary:
         say("creating topics")
         world.enter_context(_own_topics(settings))
         return _play_and_judge(demo, settings, console, say, interrupts)
-
-
-@contextmanager
-def _local_stack(say: Say) -> Iterator[StackInfo]:
-    data = default_data_dir()
-    running = stack.status(data)
-    if running is not None:
-        yield running
-        return
-    try:
-        yield stack.up(data, say)
-    finally:
-        stack.down(data)
 
 
 @contextmanager

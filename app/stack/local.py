@@ -1,8 +1,11 @@
 """The local stack as a whole: brought up, asked, and brought down again."""
 
+import fcntl
+import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +20,7 @@ from app.stack.state import Seat
 
 _OURS = (
     *("kafka", "kafka.new", "kafka.properties", "redis", "logs", "tmp"),
-    *("state.json", "state.json.new"),
+    *("state.json", "state.json.new", "kept", "borrowed"),
 )
 _ANSWER_S = 2.0
 _FIRST_ANSWER_S = 0.5
@@ -65,22 +68,71 @@ def up(
 ) -> StackInfo:
     """Start what of the stack does not run yet, wait until it serves, and say where it is.
 
+    It runs until ``down``, whoever borrows it meanwhile.
     ``progress`` is told, line by line, what takes a while. ``extra`` are broker properties over
     the usual ones. ``lasting`` is for a broker that is to be as fast as it can be after a minute,
     as in production, and not ready at once. A broker that already runs keeps what it was started
     with. Raises StackError; then nothing that this call started runs.
     """
     data = data_dir.expanduser().resolve()
+    with _held(data, progress):
+        _bring_up(_servers(data, extra, lasting), data, progress)
+        (data / "kept").touch()
+        return _info(data)
+
+
+@contextmanager
+def borrowed(
+    data_dir: Path, progress: Callable[[str], None], lasting: bool = False
+) -> Iterator[StackInfo]:
+    """Yield the stack, started if it does not run.
+
+    The last that gives it back stops it, unless it was brought ``up``, before or meanwhile.
+    Raises as ``up`` does.
+    """
+    data = data_dir.expanduser().resolve()
+    with ExitStack() as ours:
+        with _held(data, progress):
+            # The lock is the kernel's: it ends with who borrows, however that ends.
+            mine = os.open(data / "borrowed", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            ours.callback(os.close, mine)
+            fcntl.flock(mine, fcntl.LOCK_SH)
+            servers = _servers(data, lasting=lasting)
+            if not any(_runs(server, state.load(data).get(server.name)) for server in servers):
+                # What was brought up has ended with its machine.
+                (data / "kept").unlink(missing_ok=True)
+            _bring_up(servers, data, progress)
+            info = _info(data)
+        try:
+            yield info
+        finally:
+            # Who purged it meanwhile has stopped it, and what runs there now is not what was lent.
+            if os.fstat(mine).st_nlink:
+                with _held(data, progress):
+                    if not (data / "kept").exists() and _is_last(mine):
+                        for server in servers:
+                            _bring_down(server, data)
+
+
+@contextmanager
+def _held(data: Path, progress: Callable[[str], None]) -> Iterator[None]:
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         with locked(data / "lock", lambda: progress(f"waiting for another command on {data}")):
             (data / "logs").mkdir(exist_ok=True)
-            _bring_up(_servers(data, extra, lasting), data, progress)
-            return _info(data)
+            yield
     except OSError as error:
         raise StackError(
             f"the stack cannot work in {data} ({error}): check it, or name another --data-dir"
         ) from error
+
+
+def _is_last(mine: int) -> bool:
+    try:
+        fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def down(data_dir: Path, purge: bool = False) -> None:
@@ -93,6 +145,7 @@ def down(data_dir: Path, purge: bool = False) -> None:
         return
     try:
         with locked(data / "lock", lambda: None):
+            (data / "kept").unlink(missing_ok=True)
             for server in _servers(data):
                 _bring_down(server, data)
             if purge:
