@@ -76,7 +76,7 @@ def project(
         last_order_at=_moment(member.orders[-1]) if member.orders else None,
         last_activity_at=_moment(member.last_activity),
         next_deadline_at=None if next_due is None else rfc3339(next_due),
-        activity_30d=round(activity_at(member, instant_of(member.newest)), 3),
+        activity_30d=round(activity_at(member, member.advanced_to), 3),
         tier=loyalty.tier if loyalty else None,
         points=loyalty.points if loyalty else None,
         locale=said(member, "locale"),

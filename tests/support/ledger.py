@@ -259,7 +259,8 @@ def _known(member: Member, book: RuleBook) -> dict[str, Any]:
 def known(update: bytes) -> dict[str, Any]:
     """Return a member update without what only tells when it was made."""
     document: dict[str, Any] = msgspec.json.decode(update)
-    document.pop("updated_at")
+    for of_the_moment in ("updated_at", "activity_30d"):
+        document.pop(of_the_moment, None)
     return document
 
 
