@@ -5,7 +5,7 @@
 | ``{prefix}members`` | hash | member id -> the last ``member_update``, JSON as in its topic |
 | ``{prefix}anonymous`` | hash | the same of anonymous ids, linked or not |
 | ``{prefix}index:stage:{stage}`` | sorted set | member ids by when they entered it (epoch ms) |
-| ``{prefix}index:risk`` | sorted set | member ids by their smoothed churn probability |
+| ``{prefix}index:risk`` | sorted set | ids of members awake by their smoothed churn probability |
 | ``{prefix}projected`` | hash | partition (``topic/7``) -> the offset that is to be written next |
 | ``{prefix}rebuilt`` | string | when the rebuild began that all this is from; missing if none was |
 
@@ -21,6 +21,7 @@ import msgspec
 
 from agents.members import ANONYMOUS_UPDATE
 from agents.serving_ports import Documents, Places
+from models.lifecycle import ASLEEP
 from models.stages import STAGES
 
 INDEX_BOUND = 100_000
@@ -205,7 +206,8 @@ def _sections(documents: Documents) -> Iterable[list[Argument]]:
         else:
             value, stage, since, churn = document
             members += key, value
-            if churn is None:
+            # Who sleeps has left already: at the head of the list they would hide all others.
+            if churn is None or stage in ASLEEP:
                 riskless.append(key)
             else:
                 risk += churn, key

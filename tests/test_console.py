@@ -453,6 +453,41 @@ def test_tab_reaches_every_control_in_the_order_of_the_page(chromium: Browser, s
         assert reached == list(range(controls))
 
 
+def test_the_stream_can_be_skipped_and_the_member_stays_open(chromium: Browser, shop: Shop) -> None:
+    with opened(chromium, shop, "/#member=ann") as page:
+        alive(page)
+        page.wait_for_selector("#timeline li")
+        skip = page.locator("#feed-head ~ a.skip")
+        skip.focus()
+        box = skip.bounding_box()
+        assert box is not None
+        assert box["width"] > 80
+        page.keyboard.press("Enter")
+        expect(page.locator("#look-head")).to_be_focused()
+        page.keyboard.press("Tab")
+        expect(page.locator("#look-which")).to_be_focused()
+        expect(page.locator("#member")).to_be_visible()
+
+
+def test_a_timeline_that_begins_with_nothing_but_scores_is_read_on(
+    chromium: Browser, shop: Shop
+) -> None:
+    def scores_first(route: Route) -> None:
+        if "before=" in route.request.url:
+            route.continue_()
+            return
+        day = {"kind": "score", "churn": 0.5, "expected_value": 1.0}
+        entries = [{"at": f"2031-01-{30 - number}T00:00:00.000Z", **day} for number in range(25)]
+        told = {"member_id": "ann", "entries": entries, "ahead": [], "next": "2031-01-01T00:00:00Z"}
+        route.fulfill(json=told)
+
+    with opened(chromium, shop) as page:
+        alive(page)
+        page.route("**/members/ann/timeline*", scores_first)
+        page.evaluate("location.hash = '#member=ann'")
+        page.wait_for_selector("#timeline li")
+
+
 def test_the_page_has_landmarks_one_h1_and_no_gap_in_its_headings(
     chromium: Browser, shop: Shop
 ) -> None:

@@ -69,6 +69,14 @@ async def test_a_member_is_listed_in_its_stage_and_by_its_risk(store: Store) -> 
     assert counts == {**dict.fromkeys(STAGES, 0), "active": 3, "lead": 1}
 
 
+async def test_who_has_gone_to_sleep_is_not_at_risk_until_waking_up(store: Store) -> None:
+    await store.put(a=document("active", 1, 0.5), b=document("loyal", 2, 0.6))
+    await store.put(a=document("dormant", 3, 0.9), b=document("lost", 4, 0.99))
+    assert await store.ids_by_risk(0, 10) == []
+    await store.put(a=document("active", 5, 0.4))
+    assert await store.ids_by_risk(0, 10) == [("a", 0.4)]
+
+
 async def test_the_instant_of_a_stage_is_kept_to_the_millisecond(store: Store) -> None:
     await store.put(a=document("new", 1_795_255_200_001))
     assert await store.ids_by_stage("new", 0, 1) == [("a", 1_795_255_200_001)]

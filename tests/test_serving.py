@@ -177,7 +177,9 @@ async def held(url: str, feed: Feed) -> dict[bytes, bytes]:
         stage: {key for key, update in said.items() if update.stage == stage} for stage in STAGES
     }
     assert dict(risk) == {
-        key: update.foreseen.churn_smoothed for key, update in said.items() if update.foreseen
+        key: update.foreseen.churn_smoothed
+        for key, update in said.items()
+        if update.foreseen and update.stage not in ("dormant", "lost")
     }
     return {**members, **{ANONYMOUS_UPDATE + key: value for key, value in anonymous.items()}}
 

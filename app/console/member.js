@@ -5,13 +5,14 @@ import { get } from "./live.js";
 import { trusted } from "./model.js";
 import { muteForm } from "./mute.js";
 import { ruleNames } from "./rules.js";
-import { ahead, chart, days, lastOf } from "./timeline.js";
+import { ahead, chart, days, isTold, lastOf } from "./timeline.js";
 import {
   currentLanguage, day, longMoment, named, number, percent, reason, ruleName, said, sentenceOf, t,
   whyNot,
 } from "./words.js";
 
 const PAGE = 25;
+const PAGES = 6;
 const FRESH_MS = 5000;
 const SETTLES_MS = 1200;
 const section = byId("member");
@@ -252,10 +253,24 @@ function drawFresh() {
   byId("last").replaceChildren(lastOf(shown.answer.body.last_triggers ?? [], shown.entries));
 }
 
+const page = (id, before) =>
+  get(`${path(id)}/timeline?limit=${PAGE}${before ? `&before=${encodeURIComponent(before)}` : ""}`);
+
+/** What happened to a member: so much that there is a page to read. Scores are drawn, not read. */
+async function timelineOf(id, before) {
+  const first = await page(id, before);
+  let { entries = [], next = null } = first.body;
+  for (let asked = 1; asked < PAGES && next && entries.filter(isTold).length < PAGE; asked += 1) {
+    const more = await page(id, next);
+    if (!more.ok) break;
+    entries = [...entries, ...more.body.entries];
+    next = more.body.next;
+  }
+  return { ...first, body: { ...first.body, entries, next } };
+}
+
 async function load(id) {
-  const [answer, timeline] = await Promise.all([
-    get(path(id)), get(`${path(id)}/timeline?limit=${PAGE}`),
-  ]);
+  const [answer, timeline] = await Promise.all([get(path(id)), timelineOf(id)]);
   return { answer, timeline, entries: timeline.body.entries ?? [], next: timeline.body.next ?? null };
 }
 
@@ -279,7 +294,7 @@ async function refresh(whole = false) {
 async function earlier() {
   const before = shown;
   const from = before.next;
-  const answer = await get(`${path(before.id)}/timeline?limit=${PAGE}&before=${encodeURIComponent(from)}`);
+  const answer = await timelineOf(before.id, from);
   // Asked for twice, it is shown once.
   if (shown !== before || before.next !== from || !answer.ok) return;
   before.entries = [...before.entries, ...answer.body.entries];
@@ -317,6 +332,8 @@ function hide() {
 
 /** Shows the member that the address names, or none. */
 export function follow() {
+  // Another place of this page leaves the member open.
+  if (location.hash && !location.hash.startsWith("#member=")) return;
   const found = /^#member=(.+)$/.exec(location.hash);
   if (!found) {
     hide();

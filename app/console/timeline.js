@@ -50,7 +50,7 @@ function words(entry) {
 }
 
 /** A decision that raised is told by its trigger. */
-const isTold = (entry) => !(entry.kind === "decision" && entry.verdict === "raised")
+export const isTold = (entry) => !(entry.kind === "decision" && entry.verdict === "raised")
   && entry.kind !== "score";
 
 function item(entry) {

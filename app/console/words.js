@@ -67,6 +67,7 @@ export const WORDS = {
     reading: "Held while you read, {count} new",
     show: "Show",
     show_trigger: "Due",
+    feed_skip: "Skip these messages",
     show_cancelled: "Taken back",
     show_stage: "Stages",
     entry_trigger: "due",
@@ -77,7 +78,7 @@ export const WORDS = {
     feed_hidden: "Nothing of what is chosen above.",
 
     look: "Whom to look at",
-    look_about: "The most at risk of not coming back, or the latest to enter a stage.",
+    look_about: "Of those who are not yet dormant the most at risk of not coming back, or the latest to enter a stage.",
     look_which: "List",
     look_risk: "Highest churn risk",
     look_stage: "Latest: {stage}",
@@ -389,6 +390,7 @@ export const WORDS = {
     reading: "阅读时暂不滚动，新增 {count} 条",
     show: "显示",
     show_trigger: "应发",
+    feed_skip: "跳过这些消息",
     show_cancelled: "撤回",
     show_stage: "阶段",
     entry_trigger: "应发",
@@ -399,7 +401,7 @@ export const WORDS = {
     feed_hidden: "所选类别暂无内容。",
 
     look: "值得关注的会员",
-    look_about: "最可能不再回来的，或最近进入某一阶段的会员。",
+    look_about: "尚未沉睡而最可能不再回来的，或最近进入某一阶段的会员。",
     look_which: "名单",
     look_risk: "流失风险最高",
     look_stage: "最近进入：{stage}",
