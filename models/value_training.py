@@ -38,8 +38,10 @@ from models.value import (
     value_features,
 )
 
-# Labels before the regression counts.
+# Labels before the regression counts, and then until it counts as much as the other opinion: so
+# nobody's value jumps overnight. A regression of a few thousand labels errs more than BG/NBD does.
 TRUSTED = 2000
+RIPE = 10_000
 # What is usual weighs like so many labels in the scaler: an order of another price, in a shop where
 # all orders cost the same, is not infinitely unusual.
 _PRIOR = 50
@@ -186,6 +188,7 @@ class ValueTrainer:
             tuple(float(weights.get(name, 0.0)) for name in VALUE_FEATURES),
             float(self._regression.intercept),
             unit,
+            0.5 * min(max((self._learned - TRUSTED) / RIPE, 0.0), 1.0),
         )
 
     def checkpoint(self) -> ValueCheckpoint:

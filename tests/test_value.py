@@ -24,7 +24,7 @@ from models.value import (
     ValueModel,
     value_features,
 )
-from models.value_training import ValueTrainer
+from models.value_training import RIPE, TRUSTED, ValueTrainer
 
 POPULATION = Population()
 BGNBD = BgNbd(0.5, 20.0, 0.3, 4.0)
@@ -78,6 +78,25 @@ def test_within_a_day_it_does_not_matter_who_spoke_first(shop, trained):
     shuffled, model = course(shop, shuffle=random.Random(1))
     assert model == trained[1]
     assert shuffled.checkpoint() == trained[0].checkpoint()
+
+
+def test_the_regression_comes_in_little_by_little_so_that_no_value_jumps_overnight(shop):
+    trainer, shares, steps, before = ValueTrainer(), [], [], None
+    rhythm = bought(bought(bought(None, FIRST, 2000), FIRST + 10, 2500), FIRST + 20, 3000)
+    for day in shop:
+        say(trainer, day)
+        model = trainer.close(day.day, BGNBD)
+        value = model.expected(rhythm, FIRST + 80, POPULATION)
+        if model.online is not None:
+            shares.append(model.online.share)
+            assert before is not None
+            assert value is not None
+            steps.append(abs(value.mean / before.mean - 1))
+        before = value
+    assert shares == sorted(shares)
+    assert shares[0] < 0.05
+    assert shares[-1] == min(0.5, 0.5 * (trainer.checkpoint().learned - TRUSTED) / RIPE) > 0.1
+    assert max(steps) < 0.05
 
 
 @pytest.mark.parametrize("stop", [1, 60, 97, 140, 199])
