@@ -1,15 +1,20 @@
 """The outage of Redis is measured by what is right: due instants, places, and whole documents."""
 
+import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import orjson
+import pytest
 
 from agents.members import ANONYMOUS_UPDATE
+from agents.partitioner import partition_function
 from app.bench import redis_away
-from app.bench.live_feed import RULE, WITHIN_MS, canary_rules, live
+from app.bench.live_feed import PREFIX, RULE, WITHIN_MS, LiveFeed, canary_rules, live
+from app.bench.place import place
 from app.bench.projected import Copy, Follow, behind, wrong
 from app.bench.redis_away import Course, Moment, caught_up, of_triggers, of_workers
 from app.bench.rule_load import THREE_RULES
@@ -17,8 +22,10 @@ from app.bench.throughput import simulated_events
 from app.bench.watching import Seen
 from app.options import book_of
 from app.oracle import outcomes
+from app.stack import StackInfo
 from config.settings import load_settings
 from models.decoding import receive
+from models.events import MEMBER_TOPICS
 from models.triggers import MemberUpdate
 
 COURSE = Course(
@@ -161,3 +168,31 @@ def test_a_canary_is_told_of_five_seconds_later_and_the_shop_is_not(tmp_path: Pa
         log.append(receive("browse", orjson.dumps(later), b"m1", 0, 2, at + WITHIN_MS + 1))
         said = [one for outcome in outcomes(log, book) for one in outcome.triggers]
         assert [one.member_id for one in said if one.rule == RULE] == ["m0"]
+
+
+@pytest.mark.kafka
+def test_all_that_the_feed_has_sent_is_there_in_order_and_where_its_key_belongs(
+    kafka_stack: StackInfo,
+) -> None:
+    servers = {"broker": kafka_stack.broker, "redis": kafka_stack.redis}
+    with place(load_settings(os.environ, None, servers), "feed", 4) as here:
+        here.make_topics()
+        with LiveFeed(here, 400, 4) as feed:
+            time.sleep(2)
+        feed.check()
+        partition_of, canaries = partition_function(here.settings.partitioner), []
+        newest: dict[tuple[str, int], int] = {}
+        found = 0
+        for topic in map(here.settings.topic, MEMBER_TOPICS):
+            for message in here.read(topic):
+                key, lane = message.key(), message.partition()
+                assert lane == partition_of(key, 4)
+                if key.startswith(PREFIX.encode()):
+                    canaries.append(key.decode())
+                else:
+                    at = message.timestamp()[1]
+                    assert newest.get((topic, lane), 0) <= at
+                    newest[topic, lane] = at
+                found += 1
+        assert found == feed.sent > 0
+        assert sorted(canaries) == sorted(one.member for one in feed.canaries)

@@ -4,34 +4,42 @@ A canary is a member whom nobody knew, and who looks at an item. What must follo
 document, and a trigger of ``RULE`` at ``WITHIN_MS`` after the event.
 """
 
+import asyncio
 import gc
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import orjson
+from aiokafka.producer.message_accumulator import BatchBuilder
 
+from agents.fastlane.producer import BatchProducer
+from agents.partitioner import partition_function
 from app.bench.place import BenchError, Place, without_policy
 from app.bench.rule_load import THREE_RULES
 from app.bench.throughput import simulated_events
 from app.event_reading import Record
+from app.kafka_security import for_aiokafka
 from app.producing import EventProducer
 from config.paths import RULES_FOLDER, package_dir
+from config.settings import Settings
+from models.events import MEMBER_TOPICS
 
 RULE = "canary"
 PREFIX = "canary-"
 WITHIN_MS = 5_000
 CANARIES_A_SECOND = 50
-TICK_SECONDS = 0.005
+TICK_SECONDS = 0.02
 
 LINGER_MS = 200
-"""Of all but the canaries. librdkafka has a request of its own for each partition that it sends to:
-by its default of 5 ms nearly each event would be one, and the broker as busy with this feed as with
-the workers, on cores that they share."""
+"""Of all but the canaries: what so many milliseconds bring leaves in one request. librdkafka has
+one for each partition that it sends to, and the broker would be as busy with this feed as with the
+workers, on cores that they share."""
+BATCH_BYTES = 1 << 20
 
 _RULE_FILE = f"""\
 rule: {RULE}
@@ -91,7 +99,7 @@ class LiveFeed:
         self._events: Iterator[Record] = iter(simulated_events(int(self._rate * seconds)))
         # They stay: to look through them all would hold up the feed for seconds.
         gc.freeze()
-        self._crowd = EventProducer(here.settings, LINGER_MS)
+        self._crowd = _Crowd(here.settings)
         self._lone = EventProducer(here.settings)
         self._ending = threading.Event()
         self._failed: BaseException | None = None
@@ -107,7 +115,7 @@ class LiveFeed:
     @property
     def sent(self) -> int:
         """Return how many events have been handed to the producer."""
-        return self._crowd.sent + self._lone.sent
+        return self._crowd.taken + self._lone.sent
 
     def end(self) -> None:
         """Send nothing more; what was sent is acknowledged."""
@@ -121,27 +129,31 @@ class LiveFeed:
 
     def _run(self) -> None:
         try:
-            began, events, canaries = time.monotonic(), 0, 0
-            while not self._ending.is_set():
-                passed = time.monotonic() - began
-                events = self._send(events, int(passed * self._rate))
-                while canaries < passed * CANARIES_A_SECOND:
-                    canaries += 1
-                    self._send_canary(canaries)
-                time.sleep(TICK_SECONDS)
-            self._crowd.flush()
-            self._lone.flush()
+            asyncio.run(self._feed())
         except BaseException as error:
             self._failed = error
 
-    def _send(self, sent: int, due: int) -> int:
-        found: Sequence[Record] = list(islice(self._events, due - sent))
+    async def _feed(self) -> None:
+        async with self._crowd as crowd:
+            began, events, canaries = time.monotonic(), 0, 0
+            while not self._ending.is_set():
+                passed = time.monotonic() - began
+                events = self._take(crowd, events, int(passed * self._rate))
+                while canaries < passed * CANARIES_A_SECOND:
+                    canaries += 1
+                    self._send_canary(canaries)
+                crowd.look()
+                await asyncio.sleep(TICK_SECONDS)
+        self._lone.flush()
+
+    def _take(self, crowd: "_Crowd", taken: int, due: int) -> int:
         now = _now()
-        for record in found:
-            self._crowd.send(live(record, now))
-        if sent + len(found) < due:
+        for record in islice(self._events, due - taken):
+            crowd.take(live(record, now))
+            taken += 1
+        if taken < due:
             raise BenchError("there were too few of them")
-        return due
+        return taken
 
     def _send_canary(self, number: int) -> None:
         member, at = f"{PREFIX}{number}", time.time() * 1000
@@ -154,6 +166,61 @@ class LiveFeed:
         }
         self._lone.send(Record("browse", member.encode(), int(at), orjson.dumps(event)))
         self.canaries.append(Canary(member, at))
+
+
+class _Crowd:
+    """Sends what it took, now and then, and on leaving waits until all is acknowledged."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.taken = 0
+        self._settings = settings
+        self._partition_of = partition_function(settings.partitioner)
+        brokers = [address.strip() for address in settings.broker.split(",")]
+        security = for_aiokafka(settings)
+        self._producer = BatchProducer(brokers, "live-feed", BATCH_BYTES, security)
+        self._batches: dict[tuple[str, int], BatchBuilder] = {}
+        self._leaves_at = 0.0
+        self._sending: set[asyncio.Task[object]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._producer.start()
+        for topic in {self._settings.topic(name) for name in MEMBER_TOPICS}:
+            await self._producer.partitions(topic)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._send()
+        await asyncio.gather(*self._sending)
+        await self._producer.stop()
+
+    def take(self, record: Record) -> None:
+        """Keep a record for the next request."""
+        place = (
+            self._settings.topic(record.topic),
+            self._partition_of(record.key, self._settings.partitions),
+        )
+        batch = self._batches.get(place)
+        if batch is None:
+            batch = self._batches[place] = self._producer.new_batch()
+        if batch.append(timestamp=record.at, key=record.key, value=record.raw) is None:
+            raise BenchError(f"more than {BATCH_BYTES} bytes for one partition at once")
+        self.taken += 1
+
+    def look(self) -> None:
+        """Send what waits when it is time; raises what went wrong with what was sent."""
+        now = time.monotonic()
+        if now >= self._leaves_at:
+            self._leaves_at = now + LINGER_MS / 1000
+            self._send()
+        for done in [one for one in self._sending if one.done()]:
+            self._sending.remove(done)
+            done.result()
+
+    def _send(self) -> None:
+        batches, self._batches = self._batches, {}
+        if batches:
+            sending = self._producer.send((*place, batch) for place, batch in batches.items())
+            self._sending.add(asyncio.create_task(sending))
 
 
 def _now() -> int:

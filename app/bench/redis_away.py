@@ -89,6 +89,7 @@ def redis_away(
         figures = {
             "rate": rate,
             "workers": workers,
+            "partitions": here.settings.partitions,
             "rules": "few" if few_rules else "all",
             "redis_comes_back": "with its data" if keeps_data else "empty",
         }
