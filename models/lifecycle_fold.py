@@ -17,6 +17,7 @@ from models.events import (
     CartRemoved,
     ConsentChanged,
     Erased,
+    Event,
     InviteAccepted,
     ItemViewed,
     Linked,
@@ -264,6 +265,10 @@ class _Folding:
         seen, name = self.change.life.seen_ids, _short(said)
         return any(seen[at : at + 4] == name for at in range(0, len(seen), 4))
 
+    def _note_sent(self, event: Event) -> None:
+        if isinstance(event, _LEFT) and event.trigger_id is not None:
+            self._is_new(f"sent {event.trigger_id}")
+
     def _was_sent(self, fact: Cancelled) -> dict[str, Any]:
         return {"sent": True} if self._was_said(f"sent {fact.trigger_id}") else {}
 
@@ -442,8 +447,8 @@ class _Folding:
             return
         if isinstance(fact, Scored) and not self._is_other_score(fact):
             return
-        if isinstance(fact, Happened) and isinstance(fact.received.event, _LEFT):
-            self._is_new(f"sent {fact.received.event.trigger_id}")
+        if isinstance(fact, Happened):
+            self._note_sent(fact.received.event)
         self.change.entries.append(Entry(fact.at, *self._told(fact)))
 
     def _is_other_score(self, fact: Scored) -> bool:

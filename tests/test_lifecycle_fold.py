@@ -412,6 +412,13 @@ def test_what_is_overtaken_when_it_was_sent_was_not_taken_back(word: str) -> Non
         assert [line.what.get("sent") for line in told] == [True, None]
 
 
+def test_a_campaign_of_somebody_else_says_nothing_about_our_messages() -> None:
+    one = Counted()
+    before = one.life.seen_ids
+    one.fold(event("sent", "m1", after(), channel="sms", campaign="spring"))
+    assert one.life.seen_ids == before
+
+
 def test_a_message_that_could_not_be_sent_was_not_sent() -> None:
     one = Counted()
     one.fold(trigger(after(), "active"))
