@@ -145,8 +145,9 @@ CANCELLED = Declared(
     "lifecycle_triggers_cancelled_total",
     Kind.COUNTER,
     "Triggers overtaken, by rule, and by whether the gateway had said that it `sent` the message.",
-    "`no`: taken back in time; beside the triggers it is the share that was too early, and late "
-    "feeds raise it. `yes`: the member did what it asked for, or it lost its point, after it went.",
+    "`no`: taken back in time (or, without a cap or cool-down, not known); beside the triggers it "
+    "is the share that was too early, and late feeds raise it. `yes`: the member did what it asked "
+    "for, or it lost its point, after it went.",
     ("rule", "sent"),
 )
 VERDICTS = Declared(

@@ -38,7 +38,7 @@ COHORT_WEEKS = 52
 KEPT_DAYS = 400
 """Days of activity that a life remembers; more than a year, for the 52nd week of a cohort."""
 KEPT_TREATED = 16
-KEPT_SEEN = 32
+KEPT_SEEN = 48
 UNKNOWN = "unknown"
 OTHER = "other"
 

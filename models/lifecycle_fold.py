@@ -21,8 +21,10 @@ from models.events import (
     InviteAccepted,
     ItemViewed,
     Linked,
+    MessageBounced,
     MessageClicked,
     MessageDelivered,
+    MessageFailed,
     MessageOpened,
     MessageSent,
     Muted,
@@ -261,6 +263,12 @@ class _Folding:
         life.seen_ids = (life.seen_ids + _short(said))[-4 * KEPT_SEEN :]
         return True
 
+    def _forget(self, said: str) -> None:
+        life, name = self.change.life, _short(said)
+        seen = life.seen_ids
+        words = (seen[at : at + 4] for at in range(0, len(seen), 4))
+        life.seen_ids = b"".join(word for word in words if word != name)
+
     def _was_said(self, said: str) -> bool:
         seen, name = self.change.life.seen_ids, _short(said)
         return any(seen[at : at + 4] == name for at in range(0, len(seen), 4))
@@ -268,6 +276,8 @@ class _Folding:
     def _note_sent(self, event: Event) -> None:
         if isinstance(event, _LEFT) and event.trigger_id is not None:
             self._is_new(f"sent {event.trigger_id}")
+        elif isinstance(event, MessageFailed | MessageBounced):
+            self._forget(f"sent {event.trigger_id}")
 
     def _was_sent(self, fact: Cancelled) -> dict[str, Any]:
         return {"sent": True} if self._was_said(f"sent {fact.trigger_id}") else {}

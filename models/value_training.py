@@ -38,8 +38,9 @@ from models.value import (
     value_features,
 )
 
-# Labels before the regression counts, and then until it counts as much as the other opinion: so
-# nobody's value jumps overnight. A regression of a few thousand labels errs more than BG/NBD does.
+# Labels before the regression counts, and then until it counts as much as the other opinion: in a
+# shop with few of them no value jumps overnight. A regression of a few thousand labels errs more
+# than BG/NBD does.
 TRUSTED = 2000
 RIPE = 10_000
 # What is usual weighs like so many labels in the scaler: an order of another price, in a shop where

@@ -467,6 +467,7 @@ def test_the_stream_can_be_skipped_and_the_member_stays_open(chromium: Browser, 
         page.keyboard.press("Tab")
         expect(page.locator("#look-which")).to_be_focused()
         expect(page.locator("#member")).to_be_visible()
+        assert page.evaluate("location.hash") == "#member=ann"
 
 
 def test_a_timeline_that_begins_with_nothing_but_scores_is_read_on(

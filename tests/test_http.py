@@ -324,7 +324,7 @@ async def test_rules_come_with_their_days_and_their_breaker() -> None:
     counts = {
         "welcome": {
             "2026-11-20": {"triggers": 3, "held_back": 1},
-            "2026-11-21": {"triggers": 2, "held_back": 0, "cancelled": 1},
+            "2026-11-21": {"triggers": 2, "held_back": 0, "cancelled": 1, "settled": 4},
         }
     }
     world = World(counts=counts, open_breakers={"welcome"})
@@ -339,6 +339,7 @@ async def test_rules_come_with_their_days_and_their_breaker() -> None:
             "triggers": 2,
             "held_back": 0,
             "cancelled": 1,
+            "settled": 4,
         }
         assert [day["day"] for day in welcome["days"]] == ["2026-11-20", "2026-11-21"]
         others = [row for name, row in rows.items() if name != "welcome"]

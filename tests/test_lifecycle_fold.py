@@ -419,10 +419,14 @@ def test_a_campaign_of_somebody_else_says_nothing_about_our_messages() -> None:
     assert one.life.seen_ids == before
 
 
-def test_a_message_that_could_not_be_sent_was_not_sent() -> None:
+@pytest.mark.parametrize("lost", ["failed", "bounced"])
+@pytest.mark.parametrize("before", [[], ["sent"]])
+def test_a_message_that_could_not_be_sent_was_not_sent(before: list[str], lost: str) -> None:
     one = Counted()
     one.fold(trigger(after(), "active"))
-    one.fold(event("failed", "m1", after(hours=1), channel="sms", trigger_id="t1"))
+    for word in before:
+        one.fold(event(word, "m1", after(), channel="sms", trigger_id="t1"))
+    one.fold(event(lost, "m1", after(hours=1), channel="sms", trigger_id="t1"))
     one.fold(overtaken("t1"))
     assert (one.of("cancelled"), one.of("settled")) == (1, 0)
 

@@ -252,7 +252,7 @@ async def test_pages_find_a_member_by_order_and_contact_and_read_the_timeline(
         [flow] = await store.flows()
         assert flow == {"from": "lead", "to": "new", "today": 1, "total": 1}
         day = rfc3339(at)[:10]
-        counts = {"triggers": 1, "cancelled": 0, "held_back": 0}
+        counts = {"triggers": 1, "cancelled": 0, "settled": 0, "held_back": 0}
         assert await store.rule_counts() == {"recall": {day: counts}}
         feed = await store.feed()
         assert {entry["kind"] for _, entry in feed} == {"trigger", "stage"}

@@ -180,7 +180,8 @@ class _Crowd:
         self._producer = BatchProducer(brokers, "live-feed", BATCH_BYTES, security)
         self._batches: dict[tuple[str, int], BatchBuilder] = {}
         self._leaves_at = 0.0
-        self._sending: set[asyncio.Task[object]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         await self._producer.start()
@@ -219,8 +220,12 @@ class _Crowd:
     def _send(self) -> None:
         batches, self._batches = self._batches, {}
         if batches:
-            sending = self._producer.send((*place, batch) for place, batch in batches.items())
-            self._sending.add(asyncio.create_task(sending))
+            self._sending.add(asyncio.create_task(self._deliver(batches)))
+
+    async def _deliver(self, batches: dict[tuple[str, int], BatchBuilder]) -> None:
+        # While a broker is slow, one that waits for a partition would be overtaken at another.
+        async with self._turn:
+            await self._producer.send((*place, batch) for place, batch in batches.items())
 
 
 def _now() -> int:

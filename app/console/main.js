@@ -144,8 +144,15 @@ function untilAsked() {
   });
 }
 
+/** Goes on elsewhere in the page; the address names the member and nothing else. */
+function skip(click) {
+  click.preventDefault();
+  document.querySelector(click.currentTarget.getAttribute("href")).focus();
+}
+
 async function start() {
   addEventListener("hashchange", member.follow);
+  for (const link of document.querySelectorAll("a.skip")) link.addEventListener("click", skip);
   drawAll();
   if (location.hash) member.follow();
   while (!(await takePicture())) await untilAsked();

@@ -332,8 +332,6 @@ function hide() {
 
 /** Shows the member that the address names, or none. */
 export function follow() {
-  // Another place of this page leaves the member open.
-  if (location.hash && !location.hash.startsWith("#member=")) return;
   const found = /^#member=(.+)$/.exec(location.hash);
   if (!found) {
     hide();

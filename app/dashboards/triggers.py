@@ -23,9 +23,10 @@ TRIGGERS = Dashboard(
                 ),
                 number(
                     "Taken back, last hour",
-                    "Triggers that the member overtook: bought after all, or withdrew consent.",
+                    "Triggers that the member overtook before the gateway said that it sent them: "
+                    "bought after all, or withdrew consent.",
                     Unit.COUNT,
-                    f"sum(increase({m.CANCELLED.name}[1h])) or vector(0)",
+                    f'sum(increase({m.CANCELLED.name}{{sent="no"}}[1h])) or vector(0)',
                 ),
                 number(
                     "Said, of all candidates",
