@@ -152,7 +152,8 @@ def assert_right(redis: Redis, shop: Shop) -> None:
             said = msgspec.json.decode(value, type=MemberUpdate)
             assert said.foreseen is not None
             wanted[live.stage(said.stage)][key] = 1_795_255_200_000 + said.orders % 1000
-            wanted[live.risk][key] = said.foreseen.churn_smoothed
+            if said.stage not in ("dormant", "lost"):
+                wanted[live.risk][key] = said.foreseen.churn_smoothed
     assert indexes(redis, live) == wanted
     assert {redis.ttl(key) for key in live.all() if redis.exists(key)} <= {-1}
     assert not redis.exists(*live.next.all())
