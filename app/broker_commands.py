@@ -13,22 +13,47 @@ from app.doctor import examine
 from app.event_reading import BadLine, in_order, read_records
 from app.options import broker_options, config_options, positive, settings_of
 from app.producing import EventProducer, produce_all
-from app.topology import TopologyError, ensure_topics, topics
+from app.topology import (
+    FOR_EVER,
+    Retention,
+    TopologyError,
+    advice,
+    ensure_topics,
+    keep,
+    retention_text,
+    retentions,
+    topics,
+)
+from models.times import HOUR, parse_duration
 
 if TYPE_CHECKING:
     from app.options import Subparsers
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
+LONGEST_RETENTION_MS = 1 << 53
+"""The longest that the settings take, too."""
 
 
 def add_parsers(subparsers: "Subparsers") -> None:
     """Register the commands."""
     making = subparsers.add_parser(
-        "topics", parents=[broker_options()], help="create and check every topic"
+        "topics",
+        parents=[broker_options()],
+        help="create and check every topic; change how long they keep what they have",
+        description="Create the topics that are missing and check the others. How long a topic "
+        "keeps its records is only changed where --keep-inputs or --keep-outputs says so: what is "
+        "older is deleted for good.",
     )
     making.add_argument(
         "--partitions", type=positive, metavar="N", help="of topics keyed by member"
     )
+    for group, which in (("inputs", "the events'"), ("outputs", "what workers send out")):
+        making.add_argument(
+            f"--keep-{group}",
+            type=_retention,
+            metavar="DURATION",
+            help=f"how long the topics of {which} keep it: 7d, 36h, at least 1h, or for-ever",
+        )
     making.set_defaults(run=run_topics)
 
     producing = subparsers.add_parser(
@@ -59,15 +84,52 @@ def run_topics(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     try:
         made = ensure_topics(settings)
+        found = retentions(settings)
+        asked = {"inputs": arguments.keep_inputs, "outputs": arguments.keep_outputs}
+        changed = {
+            one.topic: wanted
+            for one in found
+            if (wanted := asked[one.group]) is not None and wanted != one.ms
+        }
+        keep(settings, changed)
     except TopologyError as error:
         print(error, file=sys.stderr)
         return FAILED
+    keeps = {one.topic: _keeps(one, changed.get(one.topic)) for one in found}
     for spec in topics(settings):
         state = "created" if spec.name in made else "exists"
-        print(f"{spec.name:32} {spec.partitions:4} partitions  {state}")
+        print(f"{spec.name:32} {spec.partitions:4} partitions  {state}{keeps.get(spec.name, '')}")
+    for line in advice(o for o in found if o.ms != o.setting_ms and asked[o.group] is None):
+        print(line)
     if arguments.json:
-        print(json.dumps({"created": made, "topics": [spec.name for spec in topics(settings)]}))
+        names = [spec.name for spec in topics(settings)]
+        print(json.dumps({"created": made, "topics": names, "kept_ms": changed}))
     return DONE
+
+
+def _keeps(found: Retention, changed: int | None) -> str:
+    """Return what a line about a topic ends with."""
+    before = retention_text(found.ms)
+    if changed is not None:
+        return f", keeps {retention_text(changed)}, was: {before}"
+    if found.ms != found.setting_ms:
+        return f", keeps {before}, not {retention_text(found.setting_ms)}"
+    return ""
+
+
+def _retention(text: str) -> int:
+    """Return milliseconds, -1 for ever; for argparse."""
+    if text == "for-ever":
+        return FOR_EVER
+    try:
+        found = parse_duration(text)
+    except ValueError:
+        found = 0
+    if not HOUR <= found <= LONGEST_RETENTION_MS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a duration such as 36h or 7d, at least 1h, nor for-ever"
+        )
+    return found
 
 
 def run_produce(arguments: argparse.Namespace) -> int:

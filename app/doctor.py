@@ -11,9 +11,20 @@ import confluent_kafka
 import redis
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from agents.partitioner import Partitioner, partition_function
-from app.topology import client_config, topics
+from app.projection_keys import key_prefix
+from app.redis_client import words_of
+from app.topology import (
+    TopologyError,
+    advice,
+    client_config,
+    retention_text,
+    retentions,
+    topics,
+)
 from config.errors import ConfigErrors
 from config.paths import load_config
 from config.settings import Settings
@@ -23,6 +34,12 @@ PYTHONS = ("3.11", "3.12")
 PACKAGES = ("member-lifecycle", "faust-streaming", "aiokafka", "confluent-kafka", "redis")
 LOOKED_AT = 500
 MOST_CLOCK_SKEW_MS = 60_000
+# As the projection writes: by a script. Where deleting is refused, nothing stays for long.
+WRITE_A_LITTLE = """
+redis.call('HSET', KEYS[1], 'asked', 1)
+redis.call('PEXPIRE', KEYS[1], 5000)
+redis.call('DEL', KEYS[1])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +73,7 @@ def examine(settings: Settings, config_dir: Path | None) -> list[Finding]:
         )
     )
     if not wrong:
-        findings += _records(settings)
+        findings += [_retention(settings), *_records(settings)]
     return findings
 
 
@@ -78,14 +95,44 @@ def _rules(config_dir: Path | None) -> Finding:
 
 
 def _redis(settings: Settings) -> Finding:
-    client = redis.Redis.from_url(settings.redis, socket_timeout=2, socket_connect_timeout=2)
+    with redis.Redis.from_url(
+        settings.redis, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
+    ) as client:
+        try:
+            client.register_script(WRITE_A_LITTLE)([f"{key_prefix(settings.app_id)}doctor"])
+        except redis.RedisError as error:
+            return Finding(
+                "redis", False, f"{words_of(error)}; lookups are stale until that is mended"
+            )
+        works = "answers and takes writes"
+        try:
+            memory = client.info("memory")
+        except redis.RedisError:  # INFO is no right that workers need
+            unknown = "it does not tell its maxmemory-policy, which must be noeviction"
+            return Finding("redis", True, f"{works}; {unknown}")
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if memory.get("maxmemory") == 0 or policy == "noeviction":
+        return Finding("redis", True, works)
+    says = f"maxmemory-policy is {policy} and must be noeviction: all documents may go at once"
+    return Finding("redis", False, says)
+
+
+def _retention(settings: Settings) -> Finding:
+    """Look at how long topics keep their records; a shop may mean what is not in the settings."""
     try:
-        client.ping()
-    except redis.RedisError:
-        return Finding("redis", False, "no answer: lookups are stale until it is back")
-    finally:
-        client.close()
-    return Finding("redis", True, "answers")
+        others = [one for one in retentions(settings) if one.ms != one.setting_ms]
+    except TopologyError as error:
+        return Finding("retention", True, f"not known: {error}")
+    if not others:
+        return Finding("retention", True, "as the settings say")
+    alike: dict[tuple[int, int], list[str]] = {}
+    for one in others:
+        alike.setdefault((one.ms, one.setting_ms), []).append(one.topic)
+    says = [
+        f"{', '.join(names)}: kept {retention_text(ms)}, not {retention_text(setting)}"
+        for (ms, setting), names in alike.items()
+    ]
+    return Finding("retention", True, "; ".join((*says, *advice(others))))
 
 
 def _records(settings: Settings) -> list[Finding]:

@@ -405,8 +405,8 @@ DISK_FREE = Declared(
     Kind.GAUGE,
     "Bytes that this worker may still write on the file system of `LIFECYCLE_DATA_DIR`; with "
     "`lifecycle up` the broker's and Redis' data lie there too.",
-    "When it nears 0: a broker on a full disk ends, and with it everything. Make room, or lower "
-    "what the topics keep (`LIFECYCLE_INPUT_RETENTION_MS`, `LIFECYCLE_OUTPUT_RETENTION_MS`).",
+    "When it nears 0: a broker on a full disk ends, and with it everything. Make room, or have "
+    "the topics keep less (`lifecycle topics --keep-outputs 7d`, `--keep-inputs`).",
 )
 DISK_SIZE = Declared(
     "lifecycle_disk_size_bytes",
@@ -729,7 +729,7 @@ LOST = Declared(
 SILENT = Declared(
     "lifecycle_silent_ratio",
     Kind.GAUGE,
-    f"Share of members who are silent: registered and never heard of again. {_READ}",
+    f"Share of members who are silent: registered, never ordered, and quiet since. {_READ}",
     "As above.",
 )
 LEAD_TO_MEMBER = Declared(

@@ -35,6 +35,7 @@ from app.projection_keys import (
     places_of,
     write_arguments,
 )
+from app.redis_client import words_of
 from app.topology import client_config
 from config.settings import Settings
 from models.times import rfc3339
@@ -285,8 +286,7 @@ class Rebuild:
                 return question()
             except (RedisError, OSError) as error:
                 if time.monotonic() > latest:
-                    said = " ".join(str(error).split())
-                    raise RebuildError(f"Redis: {said}") from error
+                    raise RebuildError(words_of(error)) from error
             time.sleep(pause)
             pause = longer(pause)
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
 T = TypeVar("T")
@@ -46,10 +46,20 @@ async def answer(question: Awaitable[T], timeout_ms: int) -> T:
         async with asyncio.timeout(timeout_ms / 1000):
             return await _heeding(question)
     except (RedisError, OSError, TimeoutError) as error:
-        said = " ".join(str(error).split())
-        raise StoreUnavailable(f"Redis: {said}" if said else "Redis did not answer in time") from (
-            error
-        )
+        raise StoreUnavailable(words_of(error)) from error
+
+
+def words_of(error: Exception) -> str:
+    """Return in a sentence what went wrong, without its address's secrets."""
+    said = " ".join(str(error).split())
+    if isinstance(error, AuthenticationError):
+        # Asked without a password, Redis talks of HELLO, which nobody has typed.
+        return "Redis refuses us: there is no password in LIFECYCLE_REDIS, or not the right one"
+    if "used memory > 'maxmemory'" in said:  # of a script, this is within other words
+        return "Redis is full (used memory > 'maxmemory'): raise maxmemory, or give it more memory"
+    if "READONLY" in said:
+        return "Redis is a replica, which takes no writes: LIFECYCLE_REDIS must name the primary"
+    return f"Redis: {said}" if said else "Redis did not answer in time"
 
 
 async def _heeding(question: Awaitable[T]) -> T:

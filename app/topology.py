@@ -3,18 +3,33 @@
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from agents.members import OutputTopics
 from app.kafka_security import for_librdkafka
 from config.settings import Settings
 from models.events import MEMBER_TOPICS
-from models.times import DAY
+from models.times import DAY, format_duration
 
 TIMEOUT_SECONDS = 20.0
 QUESTIONS_KEPT_MS = 150 * DAY
+FOR_EVER = -1
+
+Group: TypeAlias = Literal["inputs", "outputs"]
+_RETENTION_SETTINGS: Mapping[Group, str] = {
+    "inputs": "LIFECYCLE_INPUT_RETENTION_MS",
+    "outputs": "LIFECYCLE_OUTPUT_RETENTION_MS",
+}
 
 
 class TopologyError(Exception):
@@ -28,6 +43,18 @@ class TopicSpec:
     name: str
     partitions: int
     config: Mapping[str, str]
+    group: Group | None = None
+    """With which others operators choose its retention; None: they do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long a topic that operators choose the retention of keeps its records; -1 for ever."""
+
+    topic: str
+    group: Group
+    ms: int
+    setting_ms: int
 
 
 def output_topics(settings: Settings) -> OutputTopics:
@@ -61,14 +88,14 @@ def topics(settings: Settings) -> tuple[TopicSpec, ...]:
     compacted = {"cleanup.policy": "compact"}
     out, count = output_topics(settings), settings.partitions
     return (
-        *(TopicSpec(settings.topic(name), count, inputs) for name in MEMBER_TOPICS),
+        *(TopicSpec(settings.topic(name), count, inputs, "inputs") for name in MEMBER_TOPICS),
         TopicSpec(settings.topic("items"), 1, compacted),
-        TopicSpec(out.triggers, count, outputs),
-        TopicSpec(out.decisions, count, outputs),
+        TopicSpec(out.triggers, count, outputs, "outputs"),
+        TopicSpec(out.decisions, count, outputs, "outputs"),
         TopicSpec(out.member_updates, count, compacted),
-        TopicSpec(out.dead_letters, 1, outputs),
+        TopicSpec(out.dead_letters, 1, outputs, "outputs"),
         TopicSpec(out.churn_questions, 1, questions),
-        TopicSpec(settings.topic("churn-examples"), 1, outputs),
+        TopicSpec(settings.topic("churn-examples"), 1, outputs, "outputs"),
         TopicSpec(settings.topic("churn-model"), 1, compacted),
         TopicSpec(changelog_name(settings), count, settings.changelog_topic_settings()),
     )
@@ -116,6 +143,69 @@ def ensure_topics(settings: Settings) -> list[str]:
     return [spec.name for spec in missing]
 
 
+def retentions(settings: Settings) -> list[Retention]:
+    """Return how long the inputs and outputs keep their records; all of them must be there.
+
+    Raises ``TopologyError`` when the broker does not tell.
+    """
+    chosen = [(spec, spec.group) for spec in topics(settings) if spec.group is not None]
+    admin = AdminClient(client_config(settings))
+    said = _configs(admin, [spec for spec, _ in chosen], "retention.ms")
+    # Brokers take any number below zero for "for ever".
+    return [
+        Retention(spec.name, group, max(int(ms), FOR_EVER), _setting(settings, group))
+        for (spec, group), ms in zip(chosen, said, strict=True)
+    ]
+
+
+def keep(settings: Settings, wanted: Mapping[str, int]) -> None:
+    """Have topics, by name, keep their records for so many milliseconds; -1 for ever.
+
+    What is older the broker deletes, within minutes and for good. Raises ``TopologyError`` when
+    the broker refuses; other topics may have been changed then.
+    """
+    if not wanted:
+        return
+    resources = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            name,
+            incremental_configs=[
+                ConfigEntry("retention.ms", str(ms), incremental_operation=AlterConfigOpType.SET)
+            ],
+        )
+        for name, ms in wanted.items()
+    ]
+    admin = AdminClient(client_config(settings))
+    altered = admin.incremental_alter_configs(resources, request_timeout=TIMEOUT_SECONDS)
+    refused = []
+    for resource, future in altered.items():
+        try:
+            future.result()
+        except KafkaException as error:
+            refused.append(f"topic {resource.name}: {error.args[0].str()}")
+    if refused:
+        raise TopologyError("; ".join(refused))
+
+
+def retention_text(ms: int) -> str:
+    """Return how long that is, in words."""
+    return "for ever" if ms == FOR_EVER else format_duration(ms)
+
+
+def advice(others: Iterable[Retention]) -> list[str]:
+    """Return, of topics that keep other than their setting says, what to do for each group."""
+    return [
+        f"{_RETENTION_SETTINGS[group]} is for new topics: correct it, or run "
+        f"`lifecycle topics --keep-{group} {retention_text(ms).replace(' ', '-')}`"
+        for group, ms in {one.group: one.setting_ms for one in others}.items()
+    ]
+
+
+def _setting(settings: Settings, group: Group) -> int:
+    return settings.input_retention_ms if group == "inputs" else settings.output_retention_ms
+
+
 def _create(admin: AdminClient, specs: list[TopicSpec], replication_factor: int) -> None:
     new = [
         NewTopic(spec.name, spec.partitions, replication_factor, config=dict(spec.config))
@@ -144,6 +234,18 @@ def _wait_for(admin: AdminClient, wanted: Iterable[str]) -> None:
         time.sleep(0.05)
 
 
+def _configs(admin: AdminClient, specs: list[TopicSpec], entry: str) -> list[str]:
+    """Return what one entry of each topic's configuration is; raises ``TopologyError``."""
+    resources = [ConfigResource(ResourceType.TOPIC, spec.name) for spec in specs]
+    if not resources:
+        return []
+    found = admin.describe_configs(resources, request_timeout=TIMEOUT_SECONDS)
+    try:
+        return [str(found[one].result()[entry].value) for one in resources]
+    except KafkaException as error:
+        raise TopologyError(f"the topics' configuration: {error.args[0].str()}") from None
+
+
 def _check(admin: AdminClient, specs: list[TopicSpec], present: Mapping[str, object]) -> None:
     wrong = []
     for spec in specs:
@@ -153,10 +255,7 @@ def _check(admin: AdminClient, specs: list[TopicSpec], present: Mapping[str, obj
                 f"{spec.name} has {count} partitions, not {spec.partitions} "
                 "(a partition count is for life: set LIFECYCLE_PARTITIONS, or use another broker)"
             )
-    resources = [ConfigResource(ResourceType.TOPIC, spec.name) for spec in specs]
-    found = admin.describe_configs(resources) if resources else {}
-    for spec, future in zip(specs, found.values(), strict=True):
-        policy = future.result()["cleanup.policy"].value
+    for spec, policy in zip(specs, _configs(admin, specs, "cleanup.policy"), strict=True):
         if policy != spec.config["cleanup.policy"]:
             wrong.append(
                 f"{spec.name} has cleanup.policy={policy}, not {spec.config['cleanup.policy']}"

@@ -90,10 +90,10 @@ class Settings:
     input_retention_ms: int = _setting(
         -1,
         kinds.integer(-1, 1 << 53),
-        "How long the brokers keep what came in, by record timestamp; -1 for ever.",
+        "How long new topics keep what came in, by record timestamp; -1 for ever.",
     )
     output_retention_ms: int = _setting(
-        -1, kinds.integer(-1, 1 << 53), "How long they keep what we sent out; -1 for ever."
+        -1, kinds.integer(-1, 1 << 53), "How long new topics keep what we sent out; -1 for ever."
     )
     session_timeout_ms: int = _setting(
         6000,

@@ -5,6 +5,7 @@ narrows it to the channels by which it went, or gives the slot back when it went
 """
 
 from models.events import (
+    NOT_ARRIVED,
     MessageBounced,
     MessageClicked,
     MessageDelivered,
@@ -45,17 +46,21 @@ def note(member: Member, trigger: OpenTrigger, group: str | None, at: int, polic
 
 def give_back(member: Member, trigger: OpenTrigger, policy: Policy) -> None:
     """Do not count a trigger that is withdrawn before it was sent, if we would have been told."""
-    if member.standing is None or not policy.sent_is_reported:
-        return
-    for contact in member.standing.contacts:
-        if contact.id == trigger.id[:8] and contact.state == RAISED:
-            contact.state = GIVEN_BACK
+    contact = contact_of(member, trigger.id) if policy.sent_is_reported else None
+    if contact is not None and contact.state == RAISED:
+        contact.state = GIVEN_BACK
+
+
+def contact_of(member: Member, trigger_id: bytes) -> Contact | None:
+    """Return what is remembered of a trigger's message."""
+    contacts = () if member.standing is None else member.standing.contacts
+    return next((contact for contact in contacts if contact.id == trigger_id[:8]), None)
 
 
 def was_sent(member: Member, trigger_id: bytes) -> bool:
     """Tell whether the gateway has said that a trigger's message left, as far as is remembered."""
-    contacts = () if member.standing is None else member.standing.contacts
-    return any(one.id == trigger_id[:8] and one.state == SENT for one in contacts)
+    contact = contact_of(member, trigger_id)
+    return contact is not None and contact.state == SENT
 
 
 def hear_of_message(
@@ -72,8 +77,7 @@ def hear_of_message(
         _keep(standing, sent, policy)
     elif known:
         # Of a campaign that is sent again and again it is the latest.
-        lost = isinstance(event, MessageFailed | MessageBounced)
-        _hear_of(known[-1], event.channel, where, lost)
+        _hear_of(known[-1], event.channel, where, isinstance(event, NOT_ARRIVED))
 
 
 def _hear_of(contact: Contact, channel: str, where: int, lost: bool) -> None:

@@ -291,6 +291,10 @@ class MessageBounced(_Message, frozen=True, kw_only=True, tag="bounced"):
     """A message came back."""
 
 
+NOT_ARRIVED = (MessageFailed, MessageBounced)
+"""What says that a message did not reach the member."""
+
+
 class Complained(_Message, frozen=True, kw_only=True, tag="complained"):
     """The member reported a message as unwanted."""
 

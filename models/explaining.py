@@ -96,9 +96,7 @@ def retold(candidate: Candidate, held: Held, locale: str) -> Reason:
         return msgspec.structs.replace(reason, text=chinese)
     if reason.text != chinese:
         return reason
-    text = told_again(*about, locale)
-    # Why a stage was entered is not kept, and the sentence ends before it.
-    return msgspec.structs.replace(reason, text=text.rstrip(".: ") + ".")
+    return msgspec.structs.replace(reason, text=told_again(*about, locale))
 
 
 def told_again(rule: Rule, due: int, key: str, reason: Reason, locale: str) -> str:
@@ -116,7 +114,9 @@ def told_again(rule: Rule, due: int, key: str, reason: Reason, locale: str) -> s
             at -= dwell
         case Calendar():
             fact, key = reason.day or "", reason.offer_id or ""
-    return sentence(rule, locale, at, fact, key, "", reason.step or 0)
+    # Where a reason is missing the sentence ends before it.
+    text = sentence(rule, locale, at, fact, key, "", reason.step or 0)
+    return text if is_chinese(locale) else f"{text.rstrip('.: ')}."
 
 
 _KINDS: dict[type, ReasonKind] = {

@@ -12,6 +12,7 @@ import msgspec
 
 from models.decoding import Received
 from models.events import (
+    NOT_ARRIVED,
     CampaignJoined,
     CartAdded,
     CartRemoved,
@@ -21,10 +22,8 @@ from models.events import (
     InviteAccepted,
     ItemViewed,
     Linked,
-    MessageBounced,
     MessageClicked,
     MessageDelivered,
-    MessageFailed,
     MessageOpened,
     MessageSent,
     Muted,
@@ -231,8 +230,8 @@ class _Folding:
                     what = "settled" if sent else "cancelled"
                     self.add((NOW, what), 1)
                     self._rule(fact.rule, what, fact.at)
-                    said = {**sent, "kind": "cancelled", "rule": fact.rule, **self._words(fact)}
-                    self._feed(fact, said)
+                    said = {"kind": "cancelled", "rule": fact.rule, **self._words(fact)}
+                    self._feed(fact, {**said, "sent": True} if sent else said)
             case HeldBack():
                 self._held_back(fact)
             case Scored():
@@ -276,11 +275,11 @@ class _Folding:
     def _note_sent(self, event: Event) -> None:
         if isinstance(event, _LEFT) and event.trigger_id is not None:
             self._is_new(f"sent {event.trigger_id}")
-        elif isinstance(event, MessageFailed | MessageBounced):
+        elif isinstance(event, NOT_ARRIVED):
             self._forget(f"sent {event.trigger_id}")
 
-    def _was_sent(self, fact: Cancelled) -> dict[str, Any]:
-        return {"sent": True} if self._was_said(f"sent {fact.trigger_id}") else {}
+    def _was_sent(self, fact: Cancelled) -> bool:
+        return self._was_said(f"sent {fact.trigger_id}")
 
     def _feed(self, fact: Fact, said: dict[str, Any], said_at: int = 0) -> None:
         if not fact.anonymous:
@@ -488,13 +487,14 @@ class _Folding:
                 return 4, {**said, **self._words(fact)}
             case Cancelled():
                 said = {"kind": "cancelled", "rule": fact.rule, "trigger_id": fact.trigger_id}
-                return 5, {**said, **self._was_sent(fact), **self._words(fact)}
+                sent = {"sent": True} if self._was_sent(fact) else {}
+                return 5, {**said, **sent, **self._words(fact)}
             case Scored():
                 churn, expected = round(fact.churn, 4), round(fact.expected, 2)
                 return 0, {"kind": "score", "churn": churn, "expected_value": expected}
 
     def _words(self, fact: Said, name: str = "text") -> dict[str, str]:
-        """Return what was said, and the same in Chinese where that is something else."""
+        """Return what was said in English, and in Chinese where there are words for it."""
         retell, chinese = self._retelling, None
         match fact:
             case Moved(why=said):
@@ -503,9 +503,10 @@ class _Folding:
                 chinese = retell and retell.why(said, rule)
             case Raised(rule=rule, reason=reason):
                 said = reason.text
-                chinese = retell and retell.trigger(
-                    rule, fact.version, fact.at, fact.occasion, reason
-                )
+                if retell is not None:
+                    said, chinese = retell.trigger(
+                        rule, fact.version, fact.at, fact.occasion, reason
+                    )
         return {name: said, **({f"{name}_zh": chinese} if chinese else {})}
 
 

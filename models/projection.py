@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Literal
 
+from models.contacts import contact_of
 from models.events import CLASS_OF
 from models.explaining import recent_items, said
 from models.facts import activity_at, cart_of, opted_out, refuses
@@ -144,10 +145,8 @@ def _raised_by_key(member: Member) -> Iterator[tuple[int, int]]:
 
 
 def _outcome(member: Member, trigger: OpenTrigger) -> Literal["open", "sent", "not_sent"]:
-    for contact in () if member.standing is None else member.standing.contacts:
-        if contact.id == trigger.id[:8]:
-            return _OUTCOMES[contact.state]
-    return "open"
+    contact = contact_of(member, trigger.id)
+    return "open" if contact is None else _OUTCOMES[contact.state]
 
 
 def _segments(member: Member, book: RuleBook) -> Iterator[Belongs]:

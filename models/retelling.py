@@ -18,7 +18,10 @@ _NAME = re.compile(r"(?<![\w.])[a-z][a-z0-9_]*(?![\w.])")
 
 
 class Retelling:
-    """Tells in Chinese what was decided, why a stage was entered, and why a trigger was raised."""
+    """Tells in Chinese what was decided, why a stage was entered, and why a trigger was raised.
+
+    The last is said in the member's language, and told in English, too.
+    """
 
     def __init__(self, book: RuleBook) -> None:
         words = book.chinese
@@ -47,16 +50,23 @@ class Retelling:
 
     def trigger(
         self, rule: str, version: int, due: int, occasion: str, reason: Reason
-    ) -> str | None:
-        """Return why a trigger was raised; None also for one of another version of its rule."""
+    ) -> tuple[str, str | None]:
+        """Return why a trigger was raised, in English and in Chinese.
+
+        Of another version of its rule it is what was said, in whatever language, and None.
+        """
         known = self._rules.get(rule)
         if known is None or known.version != version:
-            return None
-        told = told_again(known, due, _key(known, occasion, reason), reason, "zh")
+            return reason.text, None
+        key = _key(known, occasion, reason)
+        chinese = told_again(known, due, key, reason, "zh")
+        english = reason.text
+        if english == chinese:
+            english = told_again(known, due, key, reason, "en")
         match known.when:
             case SegmentEntered(segment=name) | SegmentLeft(segment=name):
-                told = told.replace(f" {name} ", self._segments.get(name, f" {name} "))
-        return None if told == reason.text else told
+                chinese = chinese.replace(f" {name} ", self._segments.get(name, f" {name} "))
+        return english, chinese
 
 
 def _key(rule: Rule, occasion: str, reason: Reason) -> str:

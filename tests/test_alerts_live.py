@@ -556,16 +556,20 @@ def nothing_is_said_and_a_worker_ends_again_and_again(on: Stage) -> None:
         on.clears("TriggersFew")
 
 
-@act("WorkerDown", "NoWorker", "LanesMissing", "WorkerNotReady", "RecoveryLong")
+@act("WorkerDown", "WorkerGone", "NoWorker", "LanesMissing", "WorkerNotReady", "RecoveryLong")
 def one_worker_is_lost_then_all_and_they_come_back_over_a_slow_network(on: Stage) -> None:
     world = on.world
     world.kill_worker(1)
     on.fires("WorkerDown")
+    # So it is where workers are discovered: the name of one that has ended is gone.
+    on.watch.discovers([address(world, 0)])
+    on.fires("WorkerGone")
     world.kill_worker(0)
     on.fires("NoWorker")
     with slow_network(on):
         for number in (0, 1):
             world.start_worker(number)
+        on.watch.discovers(address(world, number) for number in (0, 1))
         on.until(lambda: len(on.watch.query("up == 1")) == 2, "both workers answer")
         for proxy in world.proxies:
             proxy.delay(TOO_SLOW)

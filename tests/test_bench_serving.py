@@ -1,13 +1,16 @@
 """What lookups are measured with: a shop that is open now, and questions at a steady rate."""
 
 import asyncio
+import socket
 import time
 from collections import defaultdict
 from itertools import islice
+from threading import BrokenBarrierError
 
 import orjson
 import pytest
 
+from app.bench import lookups
 from app.bench.live_shop import BLOCK, LiveShop
 from app.bench.lookups import Answered, Hget, Http, Load, asking
 from app.options import book_of
@@ -128,3 +131,15 @@ async def test_questions_that_came_due_while_the_server_stood_still_are_not_forg
     # Due all along, each later than the one before: the first waited the whole pause.
     assert max(said.milliseconds) > 300
     assert sum(taken > 100 for taken in said.milliseconds) > 80
+
+
+def test_who_cannot_ask_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "START_SECONDS", 3.0)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        with (
+            pytest.raises(BrokenBarrierError),
+            asking((Load("127.0.0.1", port, ["m1"], 400, 0.5), None)),
+        ):
+            pass

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,9 @@ import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 from live_kit import Upstream, event, now_ms
+from own_redis import OwnRedis, own_redis
+from redis import Redis
+from redis.exceptions import RedisError
 from worker_kit import World, world
 
 from app import topology
@@ -347,6 +352,70 @@ def test_topics_are_made_once_as_they_must_be(run: Run, place: World) -> None:
     assert printed.count(" exists") == len(made)
 
 
+def retention(place: World, name: str) -> str:
+    return topic_config(place, name)["retention.ms"]
+
+
+@pytest.mark.kafka
+def test_only_who_says_how_long_changes_what_topics_keep_that_are_there(
+    run: Run, place: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("topics")[0] == 0
+    # Neither a worker's environment nor its start may delete what a shop's own topic keeps.
+    monkeypatch.setenv("LIFECYCLE_OUTPUT_RETENTION_MS", str(7 * DAY))
+    monkeypatch.setenv("LIFECYCLE_INPUT_RETENTION_MS", str(30 * DAY))
+    code, printed, _ = run("topics")
+    assert (code, retention(place, "triggers"), retention(place, "browse")) == (0, "-1", "-1")
+    assert re.search(rf"{place.topic('triggers')} .* exists, keeps for ever, not 7d", printed)
+    assert "`lifecycle topics --keep-outputs 7d`" in printed
+    assert "`lifecycle topics --keep-inputs 30d`" in printed
+
+    code, printed, _ = run("topics", "--keep-outputs", "7d", "--json")
+    assert code == 0
+    assert re.search(rf"{place.topic('triggers')} .* exists, keeps 7d, was: for ever", printed)
+    outputs = {"triggers", "decisions", "dead-letters", "churn-examples"}
+    assert last_line(printed)["kept_ms"] == dict.fromkeys(map(place.topic, outputs), 7 * DAY)
+    assert {retention(place, name) for name in outputs} == {str(7 * DAY)}
+    assert {retention(place, name) for name in MEMBER_TOPICS} == {"-1"}
+    assert retention(place, "churn-questions") == str(topology.QUESTIONS_KEPT_MS)
+    assert topic_config(place, "browse")["message.timestamp.type"] == "CreateTime"
+
+    code, printed, _ = run("topics", "--keep-outputs", "7d", "--keep-inputs", "30d", "--json")
+    assert (code, set(last_line(printed)["kept_ms"])) == (0, set(map(place.topic, MEMBER_TOPICS)))
+    assert {retention(place, name) for name in MEMBER_TOPICS} == {str(30 * DAY)}
+    _, printed, _ = run("topics", "--json")
+    assert (" keeps " in printed, last_line(printed)["kept_ms"]) == (False, {})
+
+    code, _, _ = run("topics", "--keep-inputs", "for-ever")
+    assert (code, retention(place, "browse")) == (0, "-1")
+
+
+@pytest.mark.parametrize("text", ["0d", "7", "59m", "-1", "soon", "999999999999999999d"])
+def test_how_long_topics_keep_is_an_hour_or_more(run: Run, text: str) -> None:
+    code, _, complaints = run("topics", "--broker", NOBODY, f"--keep-inputs={text}")
+    assert code == 2
+    assert "--keep-inputs" in complaints
+    assert "for-ever" in complaints
+
+
+@pytest.mark.kafka
+def test_the_doctor_tells_of_topics_that_keep_other_than_the_settings_say(
+    run: Run, place: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("topics")[0] == 0
+    _, printed, _ = run("doctor")
+    assert "ok   retention: as the settings say" in printed
+    monkeypatch.setenv("LIFECYCLE_OUTPUT_RETENTION_MS", str(DAY))
+    code, printed, _ = run("doctor")
+    assert code == 0, printed  # a shop's topics may well be meant so
+    [line] = [line for line in printed.splitlines() if " retention: " in line]
+    outputs = ("triggers", "decisions", "dead-letters", "churn-examples")
+    assert f"{', '.join(map(place.topic, outputs))}: kept for ever, not 1d" in line
+    assert "LIFECYCLE_OUTPUT_RETENTION_MS" in line
+    assert "`lifecycle topics --keep-outputs 1d`" in line
+    assert "LIFECYCLE_INPUT_RETENTION_MS" not in line
+
+
 @pytest.mark.kafka
 def test_another_partition_count_is_refused_by_all_that_would_be_wrong_with_it(
     run: Run, place: World, tmp_path: Path
@@ -460,3 +529,111 @@ def test_the_doctor_names_the_partitioner_and_the_clock_that_do_not_fit(
     found = last_line(printed)
     assert (found["partitioner"], found["clock"]) == (False, False)
     assert "set LIFECYCLE_PARTITIONER=murmur2" in printed
+
+
+# --- on a Redis that is there and not as it must be -----------------------------------------------
+
+
+@pytest.fixture
+def redis(
+    place: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[OwnRedis]:
+    with own_redis(tmp_path / "redis") as server, Redis.from_url(server.url) as client:
+        monkeypatch.setenv("LIFECYCLE_REDIS", server.url)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                client.ping()
+                break
+            except RedisError:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        yield server
+
+
+def doctor_on_redis(run: Run) -> str:
+    _, printed, _ = run("doctor")
+    [line] = [line for line in printed.splitlines() if line[5:].startswith("redis: ")]
+    return line
+
+
+@pytest.mark.kafka
+def test_the_doctor_leaves_nothing_in_a_redis_that_is_well(run: Run, redis: OwnRedis) -> None:
+    assert doctor_on_redis(run) == "ok   redis: answers and takes writes"
+    with Redis.from_url(redis.url) as client:
+        assert client.keys() == []
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("given", ["", ":not-this-one@", "somebody:not-this-one@"])
+def test_a_password_that_redis_does_not_take_is_told_as_such(
+    run: Run, redis: OwnRedis, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    redis.set(requirepass="the-right-one")
+    monkeypatch.setenv("LIFECYCLE_REDIS", redis.url.replace("//", f"//{given}"))
+    said = doctor_on_redis(run)
+    code, _, complaints = run("member", "m1")
+    assert code == 1
+    for text in (said, complaints):
+        assert "no password in LIFECYCLE_REDIS, or not the right one" in text
+        assert "HELLO" not in text
+        assert "-one@" not in text
+    assert said.startswith("FAIL")
+    right = redis.url.replace("//", "//:the-right-one@")
+    monkeypatch.setenv("LIFECYCLE_REDIS", right)
+    assert doctor_on_redis(run).startswith("ok ")
+
+
+@pytest.mark.kafka
+def test_the_doctor_sees_a_redis_that_is_full(run: Run, redis: OwnRedis) -> None:
+    redis.set(maxmemory="1")
+    said = doctor_on_redis(run)
+    assert said.startswith("FAIL redis: Redis is full")
+    assert "maxmemory" in said
+    with Redis.from_url(redis.url) as client:
+        assert client.keys() == []
+
+
+@pytest.mark.kafka
+def test_the_doctor_sees_a_replica(run: Run, redis: OwnRedis) -> None:
+    with Redis.from_url(redis.url) as client:
+        client.replicaof("127.0.0.1", 1)
+    assert doctor_on_redis(run).startswith("FAIL redis: Redis is a replica")
+
+
+@pytest.mark.kafka
+def test_the_doctor_sees_a_redis_that_throws_things_away(run: Run, redis: OwnRedis) -> None:
+    redis.set(maxmemory="100mb", maxmemory_policy="allkeys-lru")
+    said = doctor_on_redis(run)
+    assert said.startswith("FAIL redis: ")
+    assert "maxmemory-policy is allkeys-lru and must be noeviction" in said
+    redis.set(maxmemory_policy="noeviction")
+    assert doctor_on_redis(run).startswith("ok ")
+    redis.set(maxmemory="0", maxmemory_policy="allkeys-lru")  # has nothing to do
+    assert doctor_on_redis(run).startswith("ok ")
+
+
+@pytest.mark.kafka
+def test_the_doctor_has_the_rights_that_workers_have(
+    run: Run, redis: OwnRedis, place: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = redis.url.replace("//", "//worker:word@")
+    monkeypatch.setenv("LIFECYCLE_REDIS", url)
+    app = place.settings.app_id
+
+    def allow(*rights: str) -> None:
+        with Redis.from_url(redis.url) as client:
+            words = ("ACL", "SETUSER", "worker", "reset", "on", ">word", *rights)
+            client.execute_command(*words)
+
+    allow(f"~{app}:*", "+@all", "-info")
+    assert doctor_on_redis(run) == (
+        "ok   redis: answers and takes writes; it does not tell its maxmemory-policy, "
+        "which must be noeviction"
+    )
+    allow("~other:*", "+@all")
+    assert doctor_on_redis(run).startswith("FAIL redis: ")
+    allow(f"~{app}:*", "+@all", "-hset")
+    assert doctor_on_redis(run).startswith("FAIL redis: ")

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from jsonschema.validators import validator_for
 
-from app.alerting.alerts import JOB
 from app.alerting.files import rule_files
+from app.alerting.recordings import JOB
 from app.stack.kafka import SETTINGS, Broker
 from app.stack.redis_server import RedisServer
 from config.settings import Settings, load_settings

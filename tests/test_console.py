@@ -299,6 +299,23 @@ def test_the_chinese_page_is_chinese_on_every_panel(chromium: Browser, shop: Sho
             assert english_left(page) == set()
 
 
+def test_the_english_page_is_english_of_who_reads_chinese_too(
+    chromium: Browser, shop: Shop
+) -> None:
+    shop.tell("profile", "lin", locale="zh-CN")
+    shop.tell("register", "lin")
+    # What is read when time has gone on is late, and raises nothing.
+    shop.wait(lambda: b"zh-CN" in shop.ask("/members/lin"), "a member")
+    shop.play(0.01)
+    shop.wait(lambda: b'"trigger"' in shop.ask("/members/lin/timeline"), "lin's welcome")
+    with opened(chromium, shop, "/#member=lin") as page:
+        alive(page)
+        expect(page.locator("#timeline")).to_contain_text("The member registered at")
+        expect(page.locator("#last")).to_contain_text("The member registered at")
+        said: list[str] = page.evaluate(SAID)
+        assert [one for one in said if re.search(r"[\u4e00-\u9fff]", one)] == []
+
+
 def test_a_refusal_is_told_in_the_language_of_the_page(chromium: Browser, shop: Shop) -> None:
     shop.tell("register", "wang", source="store")
     shop.wait(lambda: b"wang" in shop.ask("/members/wang"), "a member")
@@ -470,23 +487,32 @@ def test_the_stream_can_be_skipped_and_the_member_stays_open(chromium: Browser, 
         assert page.evaluate("location.hash") == "#member=ann"
 
 
-def test_a_timeline_that_begins_with_nothing_but_scores_is_read_on(
+def test_a_long_timeline_is_told_in_two_steps_and_scores_are_no_part_of_it(
     chromium: Browser, shop: Shop
 ) -> None:
-    def scores_first(route: Route) -> None:
-        if "before=" in route.request.url:
-            route.continue_()
-            return
-        day = {"kind": "score", "churn": 0.5, "expected_value": 1.0}
-        entries = [{"at": f"2031-01-{30 - number}T00:00:00.000Z", **day} for number in range(25)]
-        told = {"member_id": "ann", "entries": entries, "ahead": [], "next": "2031-01-01T00:00:00Z"}
-        route.fulfill(json=told)
+    score = {"kind": "score", "churn": 0.5, "expected_value": 1.0}
+    seen = {"kind": "event", "type": "visit"}
+    at = [f"2031-01-01T00:{59 - minute:02}:00.000Z" for minute in range(60)]
+    entries: list[dict[str, Any]] = [
+        {"at": one, **(score if n < 30 else seen)} for n, one in enumerate(at)
+    ]
+
+    def long_one(route: Route) -> None:
+        route.fulfill(json={"member_id": "ann", "entries": entries, "ahead": [], "next": None})
 
     with opened(chromium, shop) as page:
         alive(page)
-        page.route("**/members/ann/timeline*", scores_first)
+        page.route("**/members/ann/timeline*", long_one)
         page.evaluate("location.hash = '#member=ann'")
-        page.wait_for_selector("#timeline li")
+        told = page.locator("#timeline li")
+        expect(told).to_have_count(25)
+        page.locator("#earlier").press("Enter")
+        expect(told).to_have_count(30)
+        # Whose button is gone goes on with what it brought, also when there is something new.
+        expect(told.nth(25)).to_be_focused()
+        entries.insert(0, {"at": "2031-01-01T01:00:00.000Z", "kind": "event", "type": "search"})
+        expect(told).to_have_count(31)
+        expect(told.nth(26)).to_be_focused()
 
 
 def test_the_page_has_landmarks_one_h1_and_no_gap_in_its_headings(
@@ -584,6 +610,41 @@ def test_a_worker_that_dies_is_shown_and_nothing_is_lost_when_it_is_back(
         assert len(set(feed_ids(page))) == len(feed_ids(page))
         assert asked
         assert asked[0] >= newest
+
+
+@pytest.mark.parametrize(
+    ("status", "lamp", "says"),
+    [
+        (401, "Token needed", "#gate"),
+        (503, "Waiting", "#trouble"),
+        (502, "Reconnecting", "#trouble"),
+    ],
+)
+def test_a_worker_that_refuses_to_go_on_is_not_said_to_be_lost(
+    chromium: Browser, shop: Shop, status: int, lamp: str, says: str
+) -> None:
+    body = json.dumps({"error": "refused", "reason": "says the worker"})
+    with opened(chromium, shop, "/#member=ann", clean=False) as page:
+        alive(page)
+        page.route("**/stream", lambda route: route.fulfill(status=status, body=body))
+        shop.kill()
+        shop.restart()
+        expect(page.locator("#link-words")).to_have_text(lamp)
+        expect(page.locator(says)).to_be_visible()
+        lost = "connection to the worker was lost" in page.inner_text("#trouble")
+        assert lost is (status == 502)
+        if status == 401:
+            page.fill("#gate-token", TOKEN)
+            page.unroute("**/stream")
+            page.press("#gate-token", "Enter")
+            page.wait_for_selector("#link[data-state=live]")
+            expect(page.locator("#content")).to_be_focused()
+            expect(page.locator("#mute-token")).to_have_value(TOKEN)
+        else:
+            page.unroute("**/stream")
+        expect(page.locator("#link-words")).to_have_text("Live")
+        expect(page.locator("#gate")).to_be_hidden()
+        expect(page.locator("#trouble")).to_be_hidden()
 
 
 # --- a member -----------------------------------------------------------------------------------
@@ -752,6 +813,8 @@ def test_muting_needs_the_token_which_stays_in_the_tab(chromium: Browser, shop: 
         page.click("#mute >> text='Mute'")
         expect(page.locator("#mute-said")).to_contain_text("Muted until 1 May 2031")
         expect(page.locator(".where .state")).to_contain_text("Muted until 1 May 2031")
+        expect(page.locator("#mute-end")).to_be_visible()
+        expect(page.locator("#mute-until")).to_have_value("")
         muted = page.locator("#timeline li", has_text="muted").first
         expect(muted).to_contain_text(
             re.compile("until .*1 May 2031.* · asked by phone · http 127")
@@ -761,11 +824,33 @@ def test_muting_needs_the_token_which_stays_in_the_tab(chromium: Browser, shop: 
         assert TOKEN not in page.evaluate("JSON.stringify(localStorage) + document.cookie")
         page.reload()
         page.click("#mute summary")
-        page.click("#mute >> text='End the mute'")
+        page.fill("#mute-until", until)
+        page.fill("#mute-reason", "half a sentence")
+        page.click("#language")
+        expect(page.locator("#mute-end")).to_have_text("结束静默")
+        page.click("#language")
+        expect(page.locator("#mute-until")).to_have_value(until)
+        expect(page.locator("#mute-reason")).to_have_value("half a sentence")
+        page.locator("#mute-end").press("Enter")
         expect(page.locator("#mute-said")).to_have_text("The mute is ended.")
         expect(page.locator(".where .state")).to_have_count(0)
         expect(page.locator("#ahead")).not_to_contain_text("what comes due before")
         expect(page.locator("#timeline li", has_text="mute ended")).to_have_count(1)
+        expect(page.locator("#mute-end")).to_have_count(0)
+        expect(page.locator("#mute-go")).to_be_focused()
+
+
+def test_a_mute_by_somebody_else_can_be_ended_here(chromium: Browser, shop: Shop) -> None:
+    with opened(chromium, shop, "/#member=ann") as page:
+        page.wait_for_selector("#timeline li")
+        page.click("#mute-head")
+        page.fill("#mute-reason", "half a sentence")
+        shop.tell("mute", "ann", until="2031-05-01T00:00:00Z")
+        expect(page.locator("#mute-end")).to_be_visible()
+        expect(page.locator("#mute-reason")).to_have_value("half a sentence")
+        expect(page.locator("#mute-reason")).to_be_focused()
+        shop.tell("mute", "ann", until=shop.now)
+        expect(page.locator("#mute-end")).to_have_count(0)
 
 
 def test_a_mute_that_is_over_is_not_told_until_something_else_writes_the_document(

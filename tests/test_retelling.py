@@ -65,12 +65,12 @@ def life(locale: str) -> Any:
     return one
 
 
-def retold(one: Any, triggers: Iterable[Trigger]) -> list[tuple[str, str | None]]:
+def retold(one: Any, triggers: Iterable[Trigger]) -> list[tuple[str, str, str | None]]:
     retelling = Retelling(one.book)
     return [
         (
             said.rule,
-            retelling.trigger(
+            *retelling.trigger(
                 said.rule, said.rule_version, parse_instant(said.due_at), said.occasion, said.reason
             ),
         )
@@ -78,14 +78,20 @@ def retold(one: Any, triggers: Iterable[Trigger]) -> list[tuple[str, str | None]
     ]
 
 
-def test_a_trigger_is_retold_as_it_had_been_said_to_who_reads_chinese() -> None:
+def test_a_trigger_is_told_in_both_languages_whichever_its_member_reads() -> None:
     english, chinese = life("en"), life("zh-CN")
-    said = [(one.rule, one.reason.text) for one in chinese.triggers]
-    assert {name for name, _ in said} == {one["rule"] for one in RULES}
-    assert all(HAN.search(text) for _, text in said)
-    assert retold(english, english.triggers) == said
-    # What is Chinese already is not said twice.
-    assert {told for _, told in retold(chinese, chinese.triggers)} == {None}
+    both = [
+        (one.rule, one.reason.text, other.reason.text)
+        for one, other in zip(english.triggers, chinese.triggers, strict=True)
+    ]
+    assert {name for name, *_ in both} == {one["rule"] for one in RULES}
+    assert all(HAN.search(text) and not HAN.search(said) for _, said, text in both)
+    assert retold(english, english.triggers) == both
+    # Why a stage was entered is not kept, so the English of it says less.
+    less = ": registered"
+    assert retold(chinese, chinese.triggers) == [
+        (name, said.replace(less, ""), text) for name, said, text in both
+    ]
 
 
 def test_what_another_version_of_the_rule_said_stands() -> None:
@@ -93,9 +99,9 @@ def test_what_another_version_of_the_rule_said_stands() -> None:
     said = one.triggers[0]
     retelling = Retelling(one.book)
     about = parse_instant(said.due_at), said.occasion, said.reason
-    assert retelling.trigger(said.rule, said.rule_version, *about)
-    assert retelling.trigger(said.rule, said.rule_version + 1, *about) is None
-    assert retelling.trigger("gone", 1, *about) is None
+    assert retelling.trigger(said.rule, said.rule_version, *about)[1]
+    assert retelling.trigger(said.rule, said.rule_version + 1, *about) == (said.reason.text, None)
+    assert retelling.trigger("gone", 1, *about) == (said.reason.text, None)
 
 
 def test_why_a_stage_a_band_or_a_segment_changed_is_retold_as_the_shop_says_it() -> None:

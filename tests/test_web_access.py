@@ -41,6 +41,16 @@ async def test_a_member_is_muted_with_the_token_and_the_event_says_who_and_why()
         assert world.muted == [("m1", 1796054400000, "asked at the desk", "ann (http 127.0.0.1)")]
 
 
+@pytest.mark.parametrize("until", ["1796054400000", 1796054400000, "2026-12-01T00:00:00+08:00"])
+async def test_until_when_is_said_as_a_timeline_or_a_person_says_it(until: str | int) -> None:
+    world = known()
+    async with served(world) as session:
+        body = {"until": until}
+        status, _ = await ask(session, "POST", "/members/m1/mute", json=body, headers=BEARER)
+        assert status == 202
+        assert [at for _, at, *_ in world.muted] == [1796054400000]
+
+
 async def test_a_mute_is_ended_with_the_token() -> None:
     world = known()
     async with served(world) as session:
@@ -96,7 +106,10 @@ async def test_nothing_is_changed_where_no_token_is_set(headers: dict[str, str])
         b"null",
         b"\xff",
         b'{"until":"\xff"}',
-        b'{"until":1796054400000}',
+        b'{"until":-1}',
+        b'{"until":true}',
+        b'{"until":1796054400000.5}',
+        b'{"until":253402300800000}',
         b'{"until":null}',
         b'{"until":"tomorrow"}',
         b'{"until":"2026-12-01T00:00:00"}',

@@ -10,29 +10,39 @@ from app.alerting.kinds import Alert, Severity
 from models.times import DAY, HOUR, MINUTE
 
 PAGE, TICKET = Severity.PAGE, Severity.TICKET
-JOB = "lifecycle"
-_UP = f'up{{job="{JOB}"}}'
 
 # --- workers and lanes ---
 
 NO_WORKER = Alert(
     "NoWorker",
     PAGE,
-    lambda _: f"absent({_UP} == 1)",
+    lambda _: f"absent({r.UP} == 1)",
     2 * MINUTE,
     "No worker answers: nothing is read and nobody gets a message.",
     "Prometheus reaches no worker of the job lifecycle. Events wait in their topics and are not "
     "lost; triggers are late by as long as this lasts, and what expires meanwhile is not sent.",
 )
-# An average also sees a worker that comes and goes.
+# An average also sees a worker that comes and goes. Where workers are discovered, one that starts
+# may be asked before it answers, and of one that has ended the last scrapes may have failed: for as
+# long as those scrapes took, no other is in the window.
 WORKER_DOWN = Alert(
     "WorkerDown",
     TICKET,
-    lambda t: f"avg_over_time({_UP}[{t.over(10 * MINUTE)}]) < 0.5",
-    0,
+    lambda t: f"avg_over_time({r.UP}[{t.over(10 * MINUTE)}]) < 0.5",
+    2 * MINUTE,
     "Worker {{ $labels.instance }} is down.",
     "It answered {{ $value | humanizePercentage }} of the last ten minutes' scrapes. The others "
     "have its lanes; there is less in reserve.",
+)
+# A target that is discovered goes with its worker, and then does not even fail.
+WORKER_GONE = Alert(
+    "WorkerGone",
+    TICKET,
+    lambda t: f"max_over_time({r.WORKERS_STEADY.name}[{t.over(DAY)}]) - {r.WORKERS_KNOWN.name} > 0",
+    10 * MINUTE,
+    "There are fewer workers than there were: {{ $value }} less.",
+    "Prometheus knows of {{ $value }} less than it did for an hour within the last day. The others "
+    "have the lanes; there is less in reserve.",
 )
 # A rolling release restarts each worker once.
 WORKER_RESTARTING = Alert(

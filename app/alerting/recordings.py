@@ -5,6 +5,8 @@ from app.alerting.kinds import Recording
 from models.times import DAY, HOUR, MINUTE
 
 WEEK = 7 * DAY
+JOB = "lifecycle"
+UP = f'up{{job="{JOB}"}}'
 
 TRIGGERS = Recording(
     "lifecycle:triggers:rate1h",
@@ -73,6 +75,20 @@ LATE_RECORDS = Recording(
         f"(rate({m.APPEND_LATENCY.name}_bucket[{t.over(10 * MINUTE)}])))"
     ),
     {"of": "record"},
+)
+WORKERS_KNOWN = Recording(
+    "lifecycle:workers:known",
+    "Workers that Prometheus knows of, whether they answer or not.",
+    lambda _: f"count({UP})",
+)
+# During a release one worker may be known under two names.
+WORKERS_STEADY = Recording(
+    "lifecycle:workers:steady1h",
+    "As many as it knew of all through the last hour; none before an hour is over.",
+    lambda t: (
+        f"min_over_time({WORKERS_KNOWN.name}[{t.over(HOUR)}]) "
+        f"and {WORKERS_KNOWN.name} offset {t.over(HOUR)}"
+    ),
 )
 LANES_MISSING = Recording(
     "lifecycle:lanes:missing",

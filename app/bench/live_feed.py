@@ -36,9 +36,8 @@ CANARIES_A_SECOND = 50
 TICK_SECONDS = 0.02
 
 LINGER_MS = 200
-"""Of all but the canaries: what so many milliseconds bring leaves in one request. librdkafka has
-one for each partition that it sends to, and the broker would be as busy with this feed as with the
-workers, on cores that they share."""
+"""What so many milliseconds bring leaves together: the broker would be as busy with requests of few
+events as with the workers, on cores that they share."""
 BATCH_BYTES = 1 << 20
 
 _RULE_FILE = f"""\
@@ -169,13 +168,16 @@ class LiveFeed:
 
 
 class _Crowd:
-    """Sends what it took, now and then, and on leaving waits until all is acknowledged."""
+    """Sends what it took, now and then, and on leaving waits until all is acknowledged.
+
+    All leaves in one request: librdkafka has one for each partition that it sends to.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.taken = 0
         self._settings = settings
         self._partition_of = partition_function(settings.partitioner)
-        brokers = [address.strip() for address in settings.broker.split(",")]
+        brokers = settings.broker.split(",")
         security = for_aiokafka(settings)
         self._producer = BatchProducer(brokers, "live-feed", BATCH_BYTES, security)
         self._batches: dict[tuple[str, int], BatchBuilder] = {}

@@ -11,14 +11,19 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.synchronize import Barrier
 from typing import Any, ClassVar, NamedTuple, Protocol
 from urllib.parse import quote
 
 import hiredis
 
 TICK_SECONDS = 0.001
+START_SECONDS = 60.0
+"""How long all who ask may take to be ready."""
 PATIENCE_SECONDS = 10.0
 """How long answers are waited for after the last question."""
+
+_SPAWNING = multiprocessing.get_context("spawn")
 
 
 class Load(NamedTuple):
@@ -140,7 +145,7 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
 
-async def _ask(load: Load, key: str | None) -> Answered:
+async def _ask(load: Load, key: str | None, ready: Barrier) -> Answered:
     def language() -> Language:
         return Http(load.host, load.port) if key is None else Hget(key)
 
@@ -152,6 +157,8 @@ async def _ask(load: Load, key: str | None) -> Answered:
         )
         connections.append(made)
     packet = language().packet
+    # While another one starts, it takes what the questions of this one are to be measured with.
+    ready.wait(START_SECONDS)
     began, asked, total = time.perf_counter(), 0, int(load.rate * load.seconds)
     late: list[float] = []
     turn = itertools.cycle(connections)
@@ -183,19 +190,20 @@ async def _ask(load: Load, key: str | None) -> Answered:
     )
 
 
-def _run(load: Load, key: str | None, told: Any) -> None:
-    told.put(asyncio.run(_ask(load, key)))
+def _run(load: Load, key: str | None, ready: Barrier, told: Any) -> None:
+    told.put(asyncio.run(_ask(load, key, ready)))
 
 
 class Asking:
     """A process that asks; ``result`` waits for its end."""
 
-    def __init__(self, load: Load, key: str | None) -> None:
+    def __init__(self, load: Load, key: str | None, ready: Barrier) -> None:
         """``key``: of the hash in Redis; None: over HTTP."""
-        spawning = multiprocessing.get_context("spawn")
-        self._told = spawning.Queue()
+        self._told = _SPAWNING.Queue()
         self._patience = load.seconds + PATIENCE_SECONDS + 30.0
-        self.process = spawning.Process(target=_run, args=(load, key, self._told), daemon=True)
+        self.process = _SPAWNING.Process(
+            target=_run, args=(load, key, ready, self._told), daemon=True
+        )
         self.process.start()
 
     def result(self) -> Answered:
@@ -206,9 +214,14 @@ class Asking:
 
 @contextmanager
 def asking(*loads: tuple[Load, str | None]) -> Iterator[list[Asking]]:
-    """Yield processes that ask; they have ended afterwards."""
-    started = [Asking(load, key) for load, key in loads]
+    """Yield processes that ask, all from now on; they have ended afterwards.
+
+    Raises ``threading.BrokenBarrierError`` when one of them cannot.
+    """
+    ready = _SPAWNING.Barrier(len(loads) + 1)
+    started = [Asking(load, key, ready) for load, key in loads]
     try:
+        ready.wait(START_SECONDS)
         yield started
     finally:
         for one in started:

@@ -7,6 +7,7 @@ of that speed without lookups, and with them.
 """
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -64,6 +65,8 @@ def serving(
         here.make_topics()
         fill(here, shop.rows())
         ids = asyncio.run(_project(here, shop))
+        # The shop stays: to look through all of it would hold up the feed.
+        gc.freeze()
         with (
             worker(here, "--config", str(config)) as process,
             closing(_Followers(here)) as followers,

@@ -5,6 +5,7 @@ import { authorization } from "./token.js";
 // Figures come each second: a connection that says nothing for this long is dead.
 const SILENT_MS = 8000;
 const RETRY_MS = 1000;
+const REFUSALS = { 401: "refused", 403: "refused", 503: "full" };
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -13,8 +14,9 @@ export async function ask(path, options = {}) {
   try {
     const headers = { ...authorization(), ...options.headers };
     const answer = await fetch(path, { cache: "no-store", ...options, headers });
-    const body = await answer.json().catch(() => ({}));
-    return { ok: answer.ok, status: answer.status, body };
+    const body = await answer.json().catch(() => null);
+    // What is no JSON is not what was asked for: a browser leaves out members called "." and "..".
+    return { ok: answer.ok && body !== null, status: answer.status, body: body ?? {} };
   } catch (error) {
     return { ok: false, status: 0, body: { reason: String(error.message) } };
   }
@@ -44,7 +46,8 @@ async function* eventsOf(body) {
 
 /**
  * Follows /stream and comes back whenever it breaks: `on.feed(entry)`, `on.live(figures)`,
- * `on.stages(them)`, `on.state("live" | "lost")`. What is missed while away is sent then.
+ * `on.stages(them)`, `on.state("live" | "lost" | "refused" | "full", why)`, `why` an answer's body.
+ * What is missed while away is sent then.
  *
  * Not an EventSource: that cannot send a token, and gives up for good when it is refused once.
  */
@@ -60,12 +63,13 @@ export class Stream {
 
   async #follow() {
     for (;;) {
-      await this.#read().catch(() => {});
-      this.#on.state("lost");
+      const { status, body } = (await this.#read().catch(() => null)) ?? {};
+      this.#on.state(REFUSALS[status] ?? "lost", body);
       await pause(RETRY_MS);
     }
   }
 
+  /** Tells what comes until it breaks; returns what a worker says that refuses. */
   async #read() {
     const silent = new AbortController();
     const patience = () => setTimeout(() => silent.abort(), SILENT_MS);
@@ -76,7 +80,7 @@ export class Stream {
         headers: { ...authorization(), "Last-Event-ID": this.#last },
         signal: silent.signal,
       });
-      if (!answer.ok) return;
+      if (!answer.ok) return { status: answer.status, body: await answer.json() };
       this.#on.state("live");
       for await (const told of eventsOf(answer.body)) {
         clearTimeout(timer);

@@ -9,10 +9,11 @@ import * as member from "./member.js";
 import * as model from "./model.js";
 import * as river from "./river.js";
 import * as rules from "./rules.js";
-import { keepToken } from "./token.js";
+import { keepToken, token } from "./token.js";
 import { currentLanguage, figure, learnNames, setLanguage, t, time, whyNot } from "./words.js";
 
 const COUNTERS = ["members", "events", "events_per_second", "triggers", "cancelled"];
+const TROUBLES = ["lost", "full"];
 const THEMES = ["auto", "light", "dark"];
 const SLOW_MS = 5000;
 const RETRY_MS = 2000;
@@ -80,7 +81,7 @@ function drawLink() {
   setText(byId("link-words"), t(`link_${state.link}`));
   const trouble = byId("trouble");
   const at = state.heard ? time(state.heard) : "–";
-  const words = state.link === "lost" ? t("lost", { at }) : state.away ? t("away", { at }) : "";
+  const words = TROUBLES.includes(state.link) ? t(state.link, { at }) : state.away ? t("away", { at }) : "";
   setText(trouble, words);
   trouble.hidden = !words;
   page.classList.toggle("stale", Boolean(words));
@@ -106,11 +107,20 @@ function takeFigures({ now, redis, counters }) {
   drawLink();
 }
 
+/** Asks for the token when that is what is lacking, and says why what is known is refused. */
+function drawGate() {
+  const gate = byId("gate");
+  const entered = !state.refused && gate.contains(document.activeElement);
+  gate.hidden = !state.refused;
+  if (entered) byId("content").focus({ preventScroll: true });
+  setText(byId("gate-said"), state.refused && token() ? t("gate_wrong", { why: state.refused }) : "");
+}
+
 /** Takes a picture of everything; tells whether there was one. */
 async function takePicture() {
   const { ok, status, body } = await get("/live");
   state.refused = status === 401 || status === 403 ? whyNot(body, status) : "";
-  byId("gate").hidden = !state.refused;
+  drawGate();
   if (!ok) return false;
   takeFigures(body);
   if (!state.away) river.showStages(body);
@@ -132,15 +142,9 @@ async function keepUp() {
 
 /** Waits: for a moment, or for the token when that is what is lacking. */
 function untilAsked() {
-  if (!state.refused) return new Promise((done) => setTimeout(done, RETRY_MS));
-  const gate = byId("gate");
-  setText(byId("gate-said"), byId("gate-token").value ? t("gate_wrong", { why: state.refused }) : "");
   return new Promise((done) => {
-    gate.addEventListener("submit", (submitted) => {
-      submitted.preventDefault();
-      keepToken(byId("gate-token").value);
-      done();
-    }, { once: true });
+    if (state.refused) byId("gate").addEventListener("submit", done, { once: true });
+    else setTimeout(done, RETRY_MS);
   });
 }
 
@@ -152,6 +156,10 @@ function skip(click) {
 
 async function start() {
   addEventListener("hashchange", member.follow);
+  byId("gate").addEventListener("submit", (submitted) => {
+    submitted.preventDefault();
+    keepToken(byId("gate-token").value);
+  });
   for (const link of document.querySelectorAll("a.skip")) link.addEventListener("click", skip);
   drawAll();
   if (location.hash) member.follow();
@@ -166,9 +174,11 @@ async function start() {
       if (back) takePicture();
     },
     stages: river.showStages,
-    state: (now) => {
+    state: (now, why) => {
+      state.refused = now === "refused" ? whyNot(why, now) : "";
+      drawGate();
       if (now === state.link) return;
-      const back = now === "live" && state.link === "lost";
+      const back = now === "live" && state.link !== "connecting";
       state.link = now;
       drawLink();
       if (back) takePicture();

@@ -11,8 +11,7 @@ import {
   whyNot,
 } from "./words.js";
 
-const PAGE = 25;
-const PAGES = 6;
+const SHOWN = 25;
 const FRESH_MS = 5000;
 const SETTLES_MS = 1200;
 const section = byId("member");
@@ -131,7 +130,9 @@ function whyForm(id) {
   if (!names.length) return null;
   const which = h("select", { id: "why-rule" },
     names.map((name) => h("option", { value: name }, ruleName(name))));
-  const answer = h("div", { id: "why-said", role: "status" });
+  // Drawn anew it is the same, so that what was asked for is told wherever it comes.
+  const answer = byId("why-said") ?? h("div", { id: "why-said", role: "status" });
+  const open = byId("why")?.open ?? false;
   const asked = async (submitted) => {
     submitted.preventDefault();
     const language = currentLanguage();
@@ -152,7 +153,7 @@ function whyForm(id) {
       state.when ? h("p", null, t("why_when", { when: sentenceOf(state.when) })) : "",
       h("ul", { class: "plain" }, (told.length ? told : [t("why_quiet")]).map((one) => h("li", null, one))));
   };
-  return h("details", { class: "more" }, h("summary", null, t("why")),
+  return h("details", { class: "more", id: "why", open }, h("summary", { id: "why-head" }, t("why")),
     h("form", { class: "mute", onsubmit: asked },
       h("div", { class: "field" }, h("label", { for: "why-rule" }, t("why_rule")), which),
       h("div", { class: "actions" }, h("button", { type: "submit" }, t("why_go")))),
@@ -180,11 +181,14 @@ function timelineParts() {
   if (!timeline.ok) {
     return [h("p", { class: "none" }, t("timeline_failed", { why: whyNot(timeline.body, timeline.status) }))];
   }
-  if (!entries.length) return [h("p", { class: "none" }, t("timeline_none"))];
+  // Scores are drawn, not read.
+  const told = entries.filter(isTold);
+  if (!told.length) return [h("p", { class: "none" }, t("timeline_none"))];
+  if (shown.whole || told.length <= SHOWN) return days(told);
   return [
-    ...days(entries),
-    shown.next === null ? null : h("button", { type: "button", id: "earlier", onclick: earlier }, t("more")),
-  ].filter(Boolean);
+    ...days(told.slice(0, SHOWN)),
+    h("button", { type: "button", id: "earlier", onclick: earlier }, t("more")),
+  ];
 }
 
 /** What will come due; of who is muted nothing of it is sent before that is over. */
@@ -214,6 +218,7 @@ function draw() {
         : h("button", { type: "button", onclick: () => open(id) }, t("again")));
     return;
   }
+  const put = keepForms();
   section.replaceChildren(
     heading(id, answer.body),
     facts(answer.body),
@@ -233,79 +238,82 @@ function draw() {
     whyForm(id) ?? "",
     muteForm(id, isMuted(answer.body), () => setTimeout(() => refresh(true), SETTLES_MS)),
   );
+  put();
 }
 
-/** What of the section changes by itself: all but the forms, which somebody may be filling in. */
+/** What somebody has filled in, and where they are: returns what puts it back. */
+function keepForms() {
+  const filled = [...section.querySelectorAll("input, select")].map((one) => [one.id, one.value]);
+  const here = section.contains(document.activeElement) ? document.activeElement.id || "member-name" : "";
+  return () => {
+    for (const [name, value] of filled) if (byId(name)) byId(name).value = value;
+    // Who has ended a mute goes on where one begins.
+    if (here) (byId(here) ?? byId("mute-go")).focus({ preventScroll: true });
+  };
+}
+
+/** Draws what happened anew; who reads it by keyboard stays at the same entry. */
+function drawTimeline() {
+  const place = byId("timeline");
+  const here = place.contains(document.activeElement) ? document.activeElement : null;
+  place.replaceChildren(...timelineParts());
+  if (!here) return;
+  const same = here.id ? byId(here.id)
+    : [...place.querySelectorAll("li")].find((one) => one.textContent === here.textContent);
+  rest(same ?? byId("member-name"));
+}
+
+/** Moves the keyboard to what is read, not used. */
+function rest(element) {
+  if (element.matches("li")) element.tabIndex = -1;
+  element.focus({ preventScroll: true });
+}
+
+/** What of the section changes by itself: all but the forms, if they still fit. */
 function drawFresh() {
   if (!shown?.answer?.ok) return;
-  const focused = document.activeElement;
   const old = section.querySelector(".facts");
   const head = section.querySelector(".member-head .where");
-  if (!old || !head) {
+  if (!old || !head || Boolean(byId("mute-end")) !== isMuted(shown.answer.body)) {
     draw();
     return;
   }
   old.replaceWith(facts(shown.answer.body));
   head.replaceWith(heading(shown.id, shown.answer.body).querySelector(".where"));
-  const timeline = byId("timeline");
-  if (!timeline.contains(focused)) timeline.replaceChildren(...timelineParts());
+  drawTimeline();
   byId("ahead").replaceChildren(...aheadParts());
   byId("last").replaceChildren(lastOf(shown.answer.body.last_triggers ?? [], shown.entries));
 }
 
-const page = (id, before) =>
-  get(`${path(id)}/timeline?limit=${PAGE}${before ? `&before=${encodeURIComponent(before)}` : ""}`);
-
-/** What happened to a member: so much that there is a page to read. Scores are drawn, not read. */
-async function timelineOf(id, before) {
-  const first = await page(id, before);
-  let { entries = [], next = null } = first.body;
-  for (let asked = 1; asked < PAGES && next && entries.filter(isTold).length < PAGE; asked += 1) {
-    const more = await page(id, next);
-    if (!more.ok) break;
-    entries = [...entries, ...more.body.entries];
-    next = more.body.next;
-  }
-  return { ...first, body: { ...first.body, entries, next } };
-}
-
 async function load(id) {
-  const [answer, timeline] = await Promise.all([get(path(id)), timelineOf(id)]);
-  return { answer, timeline, entries: timeline.body.entries ?? [], next: timeline.body.next ?? null };
+  const [answer, timeline] = await Promise.all([get(path(id)), get(`${path(id)}/timeline`)]);
+  return { answer, timeline, entries: timeline.body.entries ?? [] };
 }
 
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 async function refresh(whole = false) {
   const before = shown;
-  if (!before?.answer?.ok || before.older || document.hidden) return;
+  if (!before?.answer?.ok || document.hidden) return;
   const told = await load(before.id);
   if (shown !== before || !told.answer.ok) return;
   const changed = !same(told.answer.body, before.answer.body)
     || !same(told.timeline.body, before.timeline.body);
   Object.assign(before, told);
   if (!changed) return;
-  const words = byId("mute-said")?.textContent ?? "";
   if (whole) draw();
   else drawFresh();
-  if (byId("mute-said")) setText(byId("mute-said"), words);
 }
 
-async function earlier() {
-  const before = shown;
-  const from = before.next;
-  const answer = await timelineOf(before.id, from);
-  // Asked for twice, it is shown once.
-  if (shown !== before || before.next !== from || !answer.ok) return;
-  before.entries = [...before.entries, ...answer.body.entries];
-  before.next = answer.body.next;
-  before.older = true;
+function earlier() {
+  shown.whole = true;
   byId("timeline").replaceChildren(...timelineParts());
-  byId("earlier")?.focus();
+  // The button is gone: the keyboard goes on where it stood.
+  rest(byId("timeline").querySelectorAll("li")[SHOWN]);
 }
 
 export async function open(id) {
-  const mine = { id, answer: null, timeline: null, entries: [], next: null, older: false };
+  const mine = { id, answer: null, timeline: null, entries: [], whole: false };
   shown = mine;
   section.hidden = false;
   draw();
@@ -348,4 +356,8 @@ export function follow() {
 
 setInterval(() => refresh(), FRESH_MS);
 
-export const redraw = draw;
+export function redraw() {
+  // What was said was said in the other language.
+  for (const name of ["why-said", "mute-said"]) byId(name)?.replaceChildren();
+  draw();
+}

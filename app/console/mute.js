@@ -11,6 +11,11 @@ const today = () => {
   return `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`;
 };
 
+// One that is given elsewhere on the page is not asked for again.
+addEventListener("token", () => {
+  if (byId("mute-token")) byId("mute-token").value = token();
+});
+
 /** The form for a member; `changed` is called when it took effect. */
 export function muteForm(id, muted, changed) {
   const path = `/members/${encodeURIComponent(id)}/mute`;
@@ -21,7 +26,7 @@ export function muteForm(id, muted, changed) {
     "aria-describedby": "mute-token-about",
   });
   secret.value = token();
-  const saying = h("p", { class: "said", role: "status", id: "mute-said" });
+  const saying = byId("mute-said") ?? h("p", { class: "said", role: "status", id: "mute-said" });
 
   async function change(method, body, done) {
     if (!secret.value) {
@@ -34,9 +39,12 @@ export function muteForm(id, muted, changed) {
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${secret.value}` },
       ...(body ? { body: JSON.stringify(body) } : {}),
     });
-    if (ok) keepToken(secret.value);
     setText(saying, ok ? done(answer) : t("mute_failed", { why: whyNot(answer, status) }));
-    if (ok) changed();
+    if (!ok) return;
+    keepToken(secret.value);
+    until.value = "";
+    why.value = "";
+    changed();
   }
 
   const form = h("form", {
@@ -60,12 +68,14 @@ export function muteForm(id, muted, changed) {
   h("div", { class: "field" }, h("label", { for: "mute-token" }, t("mute_token")), secret,
     h("span", { id: "mute-token-about", class: "hint" }, t("mute_token_about"))),
   h("div", { class: "actions" },
-    h("button", { type: "submit", class: "main" }, t("mute_go")),
+    h("button", { type: "submit", class: "main", id: "mute-go" }, t("mute_go")),
     muted
-      ? h("button", { type: "button", onclick: () => change("DELETE", null, () => t("mute_ended")) },
-        t("mute_end"))
+      ? h("button", {
+        type: "button", id: "mute-end",
+        onclick: () => change("DELETE", null, () => t("mute_ended")),
+      }, t("mute_end"))
       : null));
   const open = byId("mute")?.open ?? false;
   return h("details", { class: "more", id: "mute", open },
-    h("summary", null, t("mute")), h("p", { class: "about" }, t("mute_about")), form, saying);
+    h("summary", { id: "mute-head" }, t("mute")), h("p", { class: "about" }, t("mute_about")), form, saying);
 }

@@ -63,9 +63,8 @@ function item(entry) {
     why ? h("p", { class: "why" }, why) : null);
 }
 
-/** Entries, newest first, as a list for each day. */
-export function days(entries) {
-  const told = entries.filter(isTold);
+/** Entries that are told, newest first, as a list for each day. */
+export function days(told) {
   const grouped = new Map();
   for (const entry of told) {
     const on = day(entry.at);

@@ -11,8 +11,10 @@ try {
 
 export const token = () => known;
 
+/** Keeps a token from now on, and tells with an event of the window that there is one. */
 export function keepToken(given) {
   known = given;
+  dispatchEvent(new Event("token"));
   try {
     if (given) sessionStorage.setItem(KEY, given);
     else sessionStorage.removeItem(KEY);

@@ -21,8 +21,9 @@ ENGINE = Dashboard(
             (
                 number(
                     "Workers that answer",
-                    "Workers that Prometheus reaches. Below the number that you run: see the alert "
-                    "WorkerDown.",
+                    "Workers that Prometheus reaches. Below the number that you run: see the "
+                    "alerts WorkerDown (it does not answer) and WorkerGone (it is not found any "
+                    "more).",
                     Unit.COUNT,
                     'sum(up{job="lifecycle"})',
                 ),
@@ -36,28 +37,33 @@ ENGINE = Dashboard(
                 ),
                 number(
                     "Lag",
-                    "How old the oldest record is that has arrived and was not folded yet.",
+                    "How long ago the worker that is furthest behind last had everything done "
+                    "that there was; what arrives now waits about as long. Up to two seconds when "
+                    "nothing waits.",
                     Unit.SECONDS,
                     f"max({m.LAG_SECONDS.name})",
                     warn_above=120,
                 ),
                 number(
                     "Oldest overdue deadline",
-                    "What should have fired already: an abandoned cart of which nothing was said.",
+                    "By how much the oldest deadline is late that has not fired: an abandoned "
+                    "cart of which nothing was said.",
                     Unit.SECONDS,
                     f"max({m.OVERDUE.name})",
                     warn_above=120,
                 ),
                 number(
                     "Documents are late by",
-                    "How old the oldest member update is that Redis has not got yet.",
+                    "Age of the oldest member update that was read and is not in Redis; 0 when "
+                    "none.",
                     Unit.SECONDS,
                     f"max({m.PROJECTION_LAG.name})",
                     warn_above=300,
                 ),
                 number(
                     "Disk that is free",
-                    "Of the worker that has least. A broker on a full disk ends.",
+                    "Free share of the disk with the worker's data, of the worker that has least. "
+                    "A broker on a full disk ends.",
                     Unit.SHARE,
                     f"min({r.DISK_FREE.name})",
                     warn_below=0.15,
@@ -76,7 +82,7 @@ ENGINE = Dashboard(
                 ),
                 stacked(
                     "Dead letters by reason",
-                    "Records a second that were no event of their topic. key and partition: a "
+                    "Records a second that were put aside. key and partition: a "
                     "producer's set-up; content: an upstream app's release; engine: a defect of "
                     "the product.",
                     Unit.PER_SECOND,
@@ -88,7 +94,8 @@ ENGINE = Dashboard(
                 lines(
                     "Odd events",
                     "Counted a second: sent twice (harmless), later than the allowed lateness "
-                    "(recorded, raise nothing), ahead of the brokers' clock.",
+                    "(recorded, raise nothing), more than five minutes ahead of the brokers' "
+                    "clock.",
                     Unit.PER_SECOND,
                     Query(f"sum(rate({m.DUPLICATES.name}[$__rate_interval]))", "sent twice"),
                     Query(f"sum(rate({m.LATE.name}[$__rate_interval]))", "late"),
@@ -96,7 +103,8 @@ ENGINE = Dashboard(
                 ),
                 lines(
                     "Lag in records",
-                    "Records that have arrived and were not folded yet, by worker.",
+                    "Records that the brokers hold for a worker's lanes and that are not done: "
+                    "folded, written and sent.",
                     Unit.COUNT,
                     Query(f"max by (instance) ({m.LAG_RECORDS.name})", "{{instance}}"),
                 ),
@@ -107,15 +115,16 @@ ENGINE = Dashboard(
             (
                 lines(
                     "From a record to its trigger",
-                    "Seconds from a record's arrival at the brokers to its trigger, half and "
-                    "ninety-nine of a hundred.",
+                    "Of triggers that a record completed: how long after the record's timestamp "
+                    "they were raised. Half of them, and 99 of a hundred, were by no more.",
                     Unit.SECONDS,
                     Query(_quantile(m.APPEND_LATENCY, 0.5), "half"),
                     Query(_quantile(m.APPEND_LATENCY, 0.99), "99 of 100"),
                 ),
                 lines(
                     "How late deadlines fire",
-                    "Seconds from the instant that something was due to its trigger.",
+                    "Of triggers that a deadline raised: how long after it was due. Half of them, "
+                    "and 99 of a hundred, were by no more.",
                     Unit.SECONDS,
                     Query(_quantile(m.LATENESS, 0.5), "half"),
                     Query(_quantile(m.LATENESS, 0.99), "99 of 100"),
@@ -128,7 +137,7 @@ ENGINE = Dashboard(
                 ),
                 lines(
                     "Deadlines fired",
-                    "A second.",
+                    "Members a second for whom something was due.",
                     Unit.PER_SECOND,
                     Query(f"sum(rate({m.DEADLINES_FIRED.name}[$__rate_interval]))", "fired"),
                 ),
@@ -151,8 +160,8 @@ ENGINE = Dashboard(
                 ),
                 lines(
                     "How long lanes took to recover",
-                    "Seconds until what another worker had left was read back; ninety-nine of a "
-                    "hundred since the workers of now were started.",
+                    "From a lane's assignment to a worker until it worked; 99 of a hundred took no "
+                    "longer, since the workers of now were started.",
                     Unit.SECONDS,
                     Query(
                         f"histogram_quantile(0.99, sum by (le) ({m.RECOVERY.name}_bucket))",
@@ -161,8 +170,8 @@ ENGINE = Dashboard(
                 ),
                 lines(
                     "Lanes held or stuck",
-                    "Held: absence waits because brokers were away. Stuck: records that the broker "
-                    "holds do not come.",
+                    "Held: deadlines wait because the brokers were away. Stuck: records that the "
+                    "broker holds have not come for more than ten seconds.",
                     Unit.COUNT,
                     Query(f"sum({m.LANES_HELD.name})", "held"),
                     Query(f"sum({m.LANES_STUCK.name})", "stuck"),
@@ -174,14 +183,14 @@ ENGINE = Dashboard(
             (
                 lines(
                     "Groups",
-                    "Acknowledged batches of rows a second, over all lanes.",
+                    "Groups of rows written to the changelog a second, one atomic batch each.",
                     Unit.PER_SECOND,
                     Query(f"sum(rate({m.GROUPS.name}[$__rate_interval]))", "groups"),
                     wide=8,
                 ),
                 lines(
                     "Bytes of a saved row",
-                    "Mean size of the members' rows that were saved.",
+                    "Mean size of the rows that were saved, of members and anonymous ids.",
                     Unit.BYTES,
                     Query(
                         f"sum(rate({m.ROW_BYTES.name}[$__rate_interval])) / "
@@ -192,7 +201,7 @@ ENGINE = Dashboard(
                 ),
                 lines(
                     "Documents written to Redis",
-                    "A second; fewer than updates when members change often.",
+                    "Put there or deleted, a second; fewer than updates when members change often.",
                     Unit.PER_SECOND,
                     Query(f"sum(rate({m.PROJECTION_WRITTEN.name}[$__rate_interval]))", "documents"),
                     wide=8,

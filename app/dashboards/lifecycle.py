@@ -13,6 +13,12 @@ def _over(metric: m.Declared, *labels: str, where: str = "") -> str:
     return f"max{by} ({metric.name}{chosen})"
 
 
+# That is `models.lifecycle.EFFECTIVE`.
+_DID = (
+    "visited, viewed, searched, changed a cart, ordered, clicked on a message, or took part "
+    "(reviews, posts, invitations, attending, surveys)."
+)
+
 LIFECYCLE = Dashboard(
     "lifecycle-members",
     "Member lifecycle",
@@ -24,39 +30,40 @@ LIFECYCLE = Dashboard(
             (
                 number(
                     "Members",
-                    "Members known, whatever their stage.",
+                    "Who registered or ordered, whatever their stage now; leads are not among "
+                    "them.",
                     Unit.COUNT,
                     f"sum({_over(m.MEMBERS, 'source')})",
                 ),
                 number(
                     "Active this week",
-                    "Share of members who browsed, put something into a cart or bought within "
-                    "seven days.",
+                    f"Share of members who within seven days, this one included, {_DID}",
                     Unit.SHARE,
                     _over(m.ACTIVE_RATIO, where='source="all",window="week"'),
                 ),
                 number(
                     "Buy again",
-                    "Of members who have bought, those who have bought again.",
+                    "Of members who have ever bought, the share that has bought again.",
                     Unit.SHARE,
                     _over(m.REPURCHASE, where='source="all"'),
                 ),
                 number(
                     "Lifetime value",
-                    "What a member has brought so far, refunds taken off, and what the next 90 "
-                    "days are expected to bring; on average over all members.",
+                    "What a member has brought so far, less refunds and cancelled orders, and what "
+                    "the next 90 days are expected to bring; mean over all members.",
                     Unit.PLAIN,
                     "sum(" + _over(m.LTV, "kind", where='stage="all"') + ")",
                 ),
                 number(
                     "Average basket",
-                    "Turnover of an order, on average.",
+                    "Mean order of the last 30 days, before refunds; cancelled orders are left "
+                    "out.",
                     Unit.PLAIN,
                     _over(m.BASKET),
                 ),
                 number(
                     "Dormant or lost",
-                    "Share of members who have gone quiet.",
+                    "Share of members in one of these two stages.",
                     Unit.SHARE,
                     f"{_over(m.DORMANT)} + {_over(m.LOST)}",
                 ),
@@ -67,7 +74,7 @@ LIFECYCLE = Dashboard(
             (
                 stacked(
                     "Members by stage",
-                    "Where the members stand now.",
+                    "Members and leads, by where they stand now.",
                     Unit.COUNT,
                     Query(_over(m.STAGE_MEMBERS, "stage"), "{{stage}}"),
                 ),
@@ -82,27 +89,28 @@ LIFECYCLE = Dashboard(
                 ),
                 lines(
                     "Conversion of each stage",
-                    "Of those who came into a stage or stood in it, the share that went on to a "
-                    "better one; last whole week.",
+                    "Of those who stood in a stage or came into it, how many went on to a better "
+                    "one (lead, new, active, loyal); the last seven whole days.",
                     Unit.SHARE,
                     Query(_over(m.STAGE_CONVERSION, "stage"), "{{stage}}"),
                 ),
                 lines(
                     "Loss of each stage",
-                    "The share that went to a worse one; last whole week.",
+                    "Of those who stood in a stage or came into it, how many fell silent, went "
+                    "dormant or were lost; the last seven whole days.",
                     Unit.SHARE,
                     Query(_over(m.STAGE_LOSS, "stage"), "{{stage}}"),
                 ),
                 bars(
                     "Days in a stage",
-                    "How long those had been in a stage who left it within 30 days, on average.",
+                    "Mean days that those had been in a stage who left it within the last 30 days.",
                     Unit.PLAIN,
                     Query(_over(m.STAGE_DAYS, "before", "after"), "{{before}} to {{after}}"),
                 ),
                 bars(
                     "Weak stages",
-                    "1 where a stage converts far less, or loses far more, than in the four weeks "
-                    "before.",
+                    "1 where a stage converted far less, or lost far more, in the last seven whole "
+                    "days than in the four weeks before them.",
                     Unit.PLAIN,
                     Query(_over(m.STAGE_WEAK, "stage", "kind"), "{{stage}}, {{kind}}"),
                 ),
@@ -112,9 +120,9 @@ LIFECYCLE = Dashboard(
             "Active, and staying",
             (
                 lines(
-                    "Active members",
-                    "Members who browsed, put something into a cart or bought within the last day, "
-                    "week and 30 days.",
+                    "Share of members active",
+                    "Share of members who on this day, within seven days and within 30 (this one "
+                    f"included) {_DID}",
                     Unit.SHARE,
                     Query(
                         _over(m.ACTIVE_RATIO, "window", where='source="all"'),
@@ -123,7 +131,8 @@ LIFECYCLE = Dashboard(
                 ),
                 bars(
                     "Active this month by source",
-                    "By where members came from.",
+                    "Share of members active within 30 days, by where they came from; all: of all "
+                    "members.",
                     Unit.SHARE,
                     Query(
                         _over(m.ACTIVE_RATIO, "source", where='window="month"'),
@@ -132,8 +141,9 @@ LIFECYCLE = Dashboard(
                 ),
                 bars(
                     "Retention",
-                    "Of the newest cohort that is old enough: the share that was active again "
-                    "one, four, eight and twelve weeks after it came into the stage.",
+                    "Of those who entered a stage in one week (member: who joined), the share that "
+                    "was active in the first, fourth, eighth or twelfth week after it; the newest "
+                    "for whom that week is over.",
                     Unit.SHARE,
                     Query(
                         _over(m.RETENTION, "stage", "weeks"),
@@ -142,8 +152,9 @@ LIFECYCLE = Dashboard(
                 ),
                 bars(
                     "Brought back",
-                    "Of dormant and lost members, those who were active again after a message, "
-                    "beside the control group, who got none.",
+                    "Of dormant and lost members to whom a trigger was raised (treated) or who "
+                    "were held out of one (control), the share that was active within 14 days "
+                    "after; 90 days whose 14 are over.",
                     Unit.SHARE,
                     Query(_over(m.REACTIVATION, "arm"), "{{arm}}"),
                 ),
@@ -154,26 +165,29 @@ LIFECYCLE = Dashboard(
             (
                 bars(
                     "Buy again by source",
-                    "Of members who have bought, those who have bought again.",
+                    "Of members who have ever bought, the share that has bought again; all: of all "
+                    "buyers.",
                     Unit.SHARE,
                     Query(_over(m.REPURCHASE, "source"), "{{source}}"),
                 ),
                 bars(
                     "Value of a member by stage",
-                    "historic: what members have brought, refunds taken off; expected: what the "
-                    "next 90 days are expected to bring. Together they are the lifetime value.",
+                    "Mean of a member. historic: what was paid so far, less refunds and cancelled "
+                    "orders; expected: in the next 90 days. Together they are the lifetime value. "
+                    "all: of all members.",
                     Unit.PLAIN,
                     Query(_over(m.LTV, "stage", "kind"), "{{stage}}, {{kind}}"),
                 ),
                 bars(
                     "Frequency bands",
-                    "Active members by how often they buy.",
+                    "Members of the stage active, by how often they buy; loyal ones have no band.",
                     Unit.COUNT,
                     Query(_over(m.BAND_MEMBERS, "band"), "{{band}}"),
                 ),
                 bars(
                     "Value of a member by source",
-                    "What members have brought so far, on average over all who came from there.",
+                    "What was paid so far, less refunds and cancelled orders; mean over all "
+                    "members who came from there.",
                     Unit.PLAIN,
                     Query(
                         _over(m.LTV_BY_SOURCE, "source", where='kind="historic"'),
@@ -187,24 +201,27 @@ LIFECYCLE = Dashboard(
             (
                 lines(
                     "Rates",
-                    "Shares of members: activated after joining, leads who became members, members "
-                    "who brought others, members who never did anything.",
+                    "activated: of those who joined within 30 days and whose first week is over, "
+                    "who ordered or did more than look in it. lead to member: of the leads of 30 "
+                    "days, who became members. referred: of those who joined within 30 days, whom "
+                    "somebody had referred. silent: of all members, who stand in that stage.",
                     Unit.SHARE,
                     Query(_over(m.ACTIVATION, where='source="all"'), "activated"),
                     Query(_over(m.LEAD_TO_MEMBER), "lead to member"),
-                    Query(_over(m.REFERRAL), "referral"),
+                    Query(_over(m.REFERRAL), "referred"),
                     Query(_over(m.SILENT), "silent"),
                 ),
                 lines(
-                    "Dormant and lost members",
-                    "Share of members.",
+                    "Dormant and lost over time",
+                    "Of all members, who stand in that stage.",
                     Unit.SHARE,
                     Query(_over(m.DORMANT), "dormant"),
                     Query(_over(m.LOST), "lost"),
                 ),
                 bars(
                     "Why they say they leave",
-                    "Reasons given in surveys, by the stage where those who gave them stand now.",
+                    "Members by the reason that they gave last in a survey, and their stage now; "
+                    "look at dormant and lost.",
                     Unit.COUNT,
                     Query(
                         _over(m.CHURN_REASONS, "stage", "reason"),
@@ -213,7 +230,8 @@ LIFECYCLE = Dashboard(
                 ),
                 bars(
                     "Members by segment",
-                    "Who the members are, by config/segments.yaml; counted every few minutes.",
+                    "Members and anonymous ids by segment, of config/segments.yaml. Counted on "
+                    "and on, some 2,000 a second on each worker.",
                     Unit.COUNT,
                     Query(f"sum by (segment) ({m.SEGMENT_MEMBERS.name})", "{{segment}}"),
                 ),

@@ -6,51 +6,55 @@ from app.dashboards.kinds import Dashboard, Query, Section, Unit, lines, number
 MODEL = Dashboard(
     "lifecycle-model",
     "Model quality",
-    "How good the churn model was on answers that have come due since (prequential: each member "
-    "was scored before the answer was known). docs/churn-model.md says how it is measured.",
+    "How good published churn probabilities were, by the answers of about the last four weeks "
+    "(prequential: each member was scored before the answer was known). docs/churn-model.md says "
+    "how it is measured.",
     (
         Section(
             "At a glance",
             (
                 number(
                     "AUC, active members",
-                    "How well members who stay away are told from those who buy: 0.5 is chance, 1 "
-                    "is perfect.",
+                    "Of members who had bought lately: how well those who stay away are told from "
+                    "those who buy. 0.5 is chance, 1 is perfect.",
                     Unit.PLAIN,
                     f'max({m.CHURN_AUC.name}{{members="active"}})',
                 ),
                 number(
                     "Calibration error",
-                    "By how much a stated probability is off, on average.",
+                    "Of active members: by how much the share that stayed away differs from what "
+                    "was predicted, mean over classes of probability.",
                     Unit.SHARE,
                     f'max({m.CHURN_CALIBRATION_ERROR.name}{{members="active"}})',
                     warn_above=0.05,
                 ),
                 number(
                     "Log loss",
-                    "Of the probabilities; lower is better, and the base rate's own is the mark "
-                    "to beat.",
+                    "Of active members' probabilities; lower is better, and the base rate's own is "
+                    "the mark to beat.",
                     Unit.PLAIN,
                     f'max({m.CHURN_LOG_LOSS.name}{{members="active"}})',
                 ),
                 number(
                     "Age of the model",
-                    "A new one is made at each day's end.",
+                    "Time since the day began from which the newest model is valid. A new one is "
+                    "made at each day's end: a day and some minutes are usual.",
                     Unit.SECONDS,
                     f"max({m.MODEL_AGE.name})",
                     warn_above=172800,
                 ),
                 number(
                     "Drift noticed",
-                    "Seconds since members began to behave otherwise than predicted; 0 when it was "
-                    "never noticed.",
+                    "Time since the last day began on which it was noticed that members behave "
+                    "otherwise than predicted; never: not in the last nine weeks or so.",
                     Unit.SECONDS,
                     f"(time() - max({m.DRIFT_NOTICED.name} > 0)) or vector(0)",
                     zero="never",
                 ),
                 number(
                     "Examples learned",
-                    "Answers that came due and were learned from, by the worker that trains.",
+                    "Answers that came due and were learned from, since the worker that trains was "
+                    "started.",
                     Unit.COUNT,
                     f"max({m.TRAINER_LEARNED.name})",
                 ),
@@ -67,8 +71,9 @@ MODEL = Dashboard(
                 ),
                 lines(
                     "Calibration",
-                    "error: how far stated probabilities are off; level: predicted less seen, "
-                    "below zero when more members leave than was said.",
+                    "Of active members. error: by how much shares of those who stayed away differ "
+                    "from what was predicted; level: mean predicted less seen, below zero when "
+                    "more stay away than was said.",
                     Unit.SHARE,
                     Query(
                         f'max by (members) ({m.CHURN_CALIBRATION_ERROR.name}{{members="active"}})',
@@ -81,14 +86,15 @@ MODEL = Dashboard(
                 ),
                 lines(
                     "Log loss over time",
-                    "Lower is better.",
+                    "Of active members, and of all. Lower is better.",
                     Unit.PLAIN,
                     Query(f"max by (members) ({m.CHURN_LOG_LOSS.name})", "{{members}}"),
                 ),
                 lines(
                     "What the trainer decided",
-                    "Counted since its worker started: trusted (scores are used), promoted (a "
-                    "better variant took over), drift, settled.",
+                    "Counted since its worker was started: trusted (what was learned counts from "
+                    "now on), promoted (a better variant took over), drift (members behave "
+                    "otherwise), settled (no more).",
                     Unit.COUNT,
                     Query(f"max by (kind) ({m.TRAINER_DECISIONS.name})", "{{kind}}"),
                 ),
@@ -106,14 +112,16 @@ MODEL = Dashboard(
                 ),
                 lines(
                     "Days closed",
-                    "A day is closed when every lane has said all of it.",
+                    "Since the worker that trains was started. A day is closed, and gives a "
+                    "model, when every lane has said all of it.",
                     Unit.COUNT,
                     Query(f"max({m.TRAINER_DAYS.name})", "days"),
                     wide=8,
                 ),
                 lines(
                     "Seconds a day took",
-                    "The trainer's own work for each day that it closed.",
+                    "The trainer's own work for a day, mean of those closed since its worker was "
+                    "started.",
                     Unit.SECONDS,
                     Query(
                         f"max({m.TRAINER_SECONDS.name} / ({m.TRAINER_DAYS.name} > 0)) or vector(0)",

@@ -5,12 +5,14 @@ from app.alerting import recordings as r
 from app.dashboards.kinds import Dashboard, Query, Section, Unit, bars, lines, number, stacked
 
 _NOT_SAID = 'verdict!~"raised|shadow"'
+# Another verdict follows these.
+_DECIDED = 'verdict!~"held|suspended|shadow"'
 
 TRIGGERS = Dashboard(
     "lifecycle-triggers",
     "Triggers and decisions",
-    "What goes to the messaging gateway, and what does not and why. Every candidate is decided "
-    "once; the topic decisions has each with its reason.",
+    "What goes to the messaging gateway, and what does not and why. The topic decisions has every "
+    "verdict with its reason; a candidate that waits has another when it goes on.",
     (
         Section(
             "At a glance",
@@ -23,23 +25,24 @@ TRIGGERS = Dashboard(
                 ),
                 number(
                     "Taken back, last hour",
-                    "Triggers that the member overtook before the gateway said that it sent them: "
-                    "bought after all, or withdrew consent.",
+                    "Triggers that were overtaken before the gateway said that it sent them: the "
+                    "member bought after all, withdrew consent, or they lost their point.",
                     Unit.COUNT,
                     f'sum(increase({m.CANCELLED.name}{{sent="no"}}[1h])) or vector(0)',
                 ),
                 number(
                     "Said, of all candidates",
-                    "The share of candidates that became triggers; the others stand below by "
-                    "reason.",
+                    "Of the last hour's candidates that were decided, the share that became "
+                    "triggers; the others stand below by reason. Who still waits (held, "
+                    "suspended) is not in it, nor are rules in shadow mode.",
                     Unit.SHARE,
                     f'sum(increase({m.VERDICTS.name}{{verdict="raised"}}[1h])) / '
-                    f"(sum(increase({m.VERDICTS.name}[1h])) > 0)",
+                    f"(sum(increase({m.VERDICTS.name}{{{_DECIDED}}}[1h])) > 0)",
                 ),
                 number(
                     "Triggers for each event",
-                    "A sale day has more of both, so this stays; when it rises many times, a rule "
-                    "has gone wrong.",
+                    "Over the last hour. A sale day has more of both, so this stays; when it rises "
+                    "many times, a rule has gone wrong.",
                     Unit.PLAIN,
                     r.TRIGGERS_PER_EVENT.name,
                 ),
@@ -53,7 +56,8 @@ TRIGGERS = Dashboard(
                 ),
                 number(
                     "Breakers that are open",
-                    "Rules that raised many times more than usual; what they find is held back.",
+                    "Rules that raised many times more than usual today, for the events that they "
+                    "follow from; what they find is held back.",
                     Unit.COUNT,
                     f"sum(max by (rule) ({m.BREAKER_OPEN.name})) or vector(0)",
                     warn_above=1,
@@ -77,8 +81,8 @@ TRIGGERS = Dashboard(
                 ),
                 bars(
                     "Taken back by rule, last day",
-                    "Overtaken before the gateway said that it sent them. A rule of which much is "
-                    "taken back speaks too early.",
+                    "Overtaken before the gateway said that it sent them, the twenty rules with "
+                    "most. A rule of which a large share is taken back speaks too early.",
                     Unit.COUNT,
                     Query(
                         f'topk(20, sum by (rule) (increase({m.CANCELLED.name}{{sent="no"}}[1d])))',
@@ -87,8 +91,8 @@ TRIGGERS = Dashboard(
                 ),
                 lines(
                     "Now and as usual",
-                    "Triggers a second over an hour, beside this hour of the last two weeks (from "
-                    "the second week on).",
+                    "Triggers a second over an hour, beside the mean of this hour one week and two "
+                    "weeks ago (from the third week on).",
                     Unit.PER_SECOND,
                     Query(r.TRIGGERS.name, "now"),
                     Query(r.USUAL_TRIGGERS.name, "usual"),
@@ -100,8 +104,9 @@ TRIGGERS = Dashboard(
             (
                 stacked(
                     "Held back by reason",
-                    "Candidates a second that did not become triggers. holdout: the control group; "
-                    "frequency cap, quiet hours and the rest are the policy's.",
+                    "Verdicts a second other than raised and shadow. held and suspended wait, and "
+                    "are decided again; holdout is the control group; condition, unless and "
+                    "reentry are the rule's own; docs/policy.md has the order.",
                     Unit.PER_SECOND,
                     Query(
                         f"sum by (verdict) (rate({m.VERDICTS.name}{{{_NOT_SAID}}}"
@@ -111,8 +116,8 @@ TRIGGERS = Dashboard(
                 ),
                 bars(
                     "Held back by reason, last day",
-                    "A rule test shows which step of the policy it was; `lifecycle why` says so of "
-                    "one member.",
+                    "Verdicts, as above; who waits counts again when decided. `lifecycle why` "
+                    "says of one member what it was.",
                     Unit.COUNT,
                     Query(
                         f"sort_desc(sum by (verdict) (increase({m.VERDICTS.name}{{{_NOT_SAID}}}"
@@ -122,7 +127,7 @@ TRIGGERS = Dashboard(
                 ),
                 bars(
                     "Held back most, by rule, last day",
-                    "The twenty rules whose candidates were held back most.",
+                    "The twenty rules with most verdicts other than raised and shadow.",
                     Unit.COUNT,
                     Query(
                         f"topk(20, sum by (rule) (increase({m.VERDICTS.name}{{{_NOT_SAID}}}[1d])))",
@@ -131,8 +136,9 @@ TRIGGERS = Dashboard(
                 ),
                 lines(
                     "Control group, by rule",
-                    "The share of candidates that were kept back to compare with, over a day. The "
-                    "policy says how large it is meant to be.",
+                    "Of the last day's candidates that became triggers or were kept back to "
+                    "compare with, the share kept back. The policy says how large the group is "
+                    "meant to be: caps and quiet hours come after it, and make it look larger.",
                     Unit.SHARE,
                     Query(
                         f'sum by (rule) (increase({m.VERDICTS.name}{{verdict="holdout"}}[1d])) / '

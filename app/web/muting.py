@@ -23,7 +23,7 @@ class MutePages:
             wanted = msgspec.json.decode(await _body(request), type=shapes.MuteRequest)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadRequest(f"the body is not what it must be: {error}") from None
-        until = instant(wanted.until, "until")
+        until = instant(str(wanted.until), "until")
         return await self._say(request, until, wanted.reason, wanted.by)
 
     async def unmute(self, request: web.Request, _: shapes.NoQuery) -> web.StreamResponse:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from models.chinese import Called
+from models.times import MAX_INSTANT
 
 LONGEST_ID = 128
 """Characters of any id, as in events."""
@@ -142,7 +143,7 @@ class StreamQuery(Struct, frozen=True):
 class MuteRequest(Struct, frozen=True):
     """Until when nothing is to be sent, why, and who wants it."""
 
-    until: When
+    until: When | Annotated[int, Meta(ge=0, le=MAX_INSTANT)]
     reason: Annotated[str, Meta(max_length=256)] | None = None
     by: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
 

@@ -135,6 +135,13 @@ class Watch:
 
     url: str
     receivers: Receivers
+    targets_file: Path
+
+    def discovers(self, targets: Iterable[str]) -> None:
+        """Have these workers found from now on, and no others; returns before they are."""
+        beside = self.targets_file.with_suffix(".new")
+        beside.write_text(json.dumps([{"targets": list(targets)}]))
+        beside.replace(self.targets_file)
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The answer to an instant query."""
@@ -158,7 +165,9 @@ def watch(place: Path, targets: Iterable[str], pace: Pace = quick) -> Iterator[W
     ports = lasting_ports(2)
     with ExitStack() as left:
         heard = left.enter_context(receivers())
-        _write_files(place, list(targets), heard.port, ports[1], pace)
+        seen = Watch(f"http://{LOOPBACK}:{ports[0]}", heard, place / "targets.json")
+        seen.discovers(targets)
+        _write_files(place, seen.targets_file, heard.port, ports[1], pace)
         for name, command in (
             (
                 "alertmanager",
@@ -183,22 +192,20 @@ def watch(place: Path, targets: Iterable[str], pace: Pace = quick) -> Iterator[W
             left.enter_context(_running(command, place / f"{name}.log"))
         for port in ports:
             _wait_until_ready(f"http://{LOOPBACK}:{port}/-/ready", place)
-        yield Watch(f"http://{LOOPBACK}:{ports[0]}", heard)
+        yield seen
 
 
-def _write_files(
-    place: Path, targets: list[str], webhooks: int, alertmanager: int, pace: Pace
-) -> None:
+def _write_files(place: Path, targets: Path, webhooks: int, alertmanager: int, pace: Pace) -> None:
     for name, text in rule_files(pace).items():
         (place / name).write_text(text)
     given = yaml.safe_load((folder() / "prometheus.yml").read_text())
     given["global"] = {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE}
     given["global"]["evaluation_interval"] = "500ms"
-    [found] = given["alerting"]["alertmanagers"]
-    found["static_configs"] = [{"targets": [f"{LOOPBACK}:{alertmanager}"]}]
+    [one] = given["alerting"]["alertmanagers"]
+    one["static_configs"] = [{"targets": [f"{LOOPBACK}:{alertmanager}"]}]
     [job, _] = given["scrape_configs"]
-    static = [{"targets": targets}]
-    given["scrape_configs"] = [{"job_name": job["job_name"], "static_configs": static}]
+    found = [{"files": [str(targets)], "refresh_interval": "1s"}]
+    given["scrape_configs"] = [{"job_name": job["job_name"], "file_sd_configs": found}]
     (place / "prometheus.yml").write_text(yaml.safe_dump(given))
     given = yaml.safe_load((folder() / "alertmanager.yml").read_text())
     given["route"] |= {"group_wait": "200ms", "group_interval": "1s"}

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from redis import Redis
+
 from app.stack import processes
 from app.stack.files import lasting_ports
 from app.stack.processes import Process
@@ -25,6 +27,12 @@ class OwnRedis:
 
     def start(self) -> None:
         self.process: Process = self._server.launch(self.port)
+
+    def set(self, **options: str) -> None:
+        """Set what its configuration file may say."""
+        with Redis.from_url(self.url) as client:
+            for name, value in options.items():
+                client.config_set(name.replace("_", "-"), value)
 
     def signal(self, sign: signal.Signals) -> None:
         os.kill(self.process.pid, sign)
