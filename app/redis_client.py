@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError
 from redis.retry import Retry
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ def words_of(error: Exception) -> str:
         return "Redis refuses us: there is no password in LIFECYCLE_REDIS, or not the right one"
     if "used memory > 'maxmemory'" in said:  # of a script, this is within other words
         return "Redis is full (used memory > 'maxmemory'): raise maxmemory, or give it more memory"
-    if "READONLY" in said:
+    if isinstance(error, ReadOnlyError) or "READONLY" in said:  # Redis 6 has it within other words
         return "Redis is a replica, which takes no writes: LIFECYCLE_REDIS must name the primary"
     return f"Redis: {said}" if said else "Redis did not answer in time"
 
